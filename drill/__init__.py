@@ -1,0 +1,1 @@
+"""The drill: the whole story on an embedded AWS."""

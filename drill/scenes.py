@@ -1,0 +1,374 @@
+"""The scenes: burn, stop, release, budget, kill, release, destroy. Each checks what it claims."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from drill.emulator import assembly, stimuli
+from drill.emulator.emulator import Emulator
+from drill.inventory import Inventory, iam_snapshot, inventory
+from drill.people import MODEL, Person, arrive, may_invoke, may_list_buckets
+from drill.story import SceneError, Story, check
+from lambdas.core.prices import PriceTable
+from lambdas.core.usage import Kind
+from lambdas.settings import Settings
+
+ADAPTATIONS = ("drill-root-assets", "drill-usage-metrics", "drill-schedule-fired", "drill-budget-spend")
+"""What the drill itself does in place of AWS; see `drill/emulator/adaptations.toml`."""
+
+_PATIENCE = timedelta(seconds=150)
+"""The meter is due every 60 to 70 seconds here; two turns and a little."""
+_PROMPT = "All work and no play makes Jack a dull boy. " * 2400
+_PAUSE_SECONDS = 0.3
+_BATCH_JOB = "nightly-embeddings"
+_BUDGET_MESSAGE = """AWS Budget Notification {date}
+AWS Account {account}
+
+Dear AWS Customer,
+
+You requested that we alert you when the ACTUAL Cost associated with your {budget} budget is greater than $300.00 \
+for the current month. The ACTUAL Cost associated with this budget is $4,321.50. You can find additional details \
+below and by accessing the AWS Budgets dashboard [1].
+
+Budget Name: {budget}
+Budget Type: Cost
+Budgeted Amount: $300.00
+Alert Type: ACTUAL
+Alert Threshold: > $300.00
+ACTUAL Amount: $4,321.50
+
+[1] https://console.aws.amazon.com/billing/home#/budgets
+"""
+
+
+@dataclass(slots=True)
+class Drill:
+    """One run over one emulator and one adapted assembly."""
+
+    emulator: Emulator
+    story: Story
+    assembly: Path
+    stack: str
+    settings: Settings
+    people: tuple[Person, ...] = ()
+    outputs: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What goes into the report."""
+    denied: dict[str, bool] = field(default_factory=dict)
+    allowed: dict[str, bool] = field(default_factory=dict)
+    iam_before: dict[str, Any] = field(default_factory=dict)
+    iam_undeployed: dict[str, Any] = field(default_factory=dict)
+    undeployed: Inventory = frozenset()
+    job_arn: str = ""
+
+    def play(self) -> None:
+        """Play all scenes; destroy comes last whatever happened before."""
+        scene = self.story.scene
+        scene("deploy", self.deploy)
+        scene("peace", self.peace)
+        scene("burn until the meter stops it", self.burn)
+        scene("everybody who can spend is stopped", self.stopped)
+        scene("release with an allowance", self.release_with_allowance)
+        scene("a budget notification stops it", self.budget)
+        scene("release after the budget", self.release_again)
+        scene("kill with {}", self.kill)
+        scene("release after the kill", self.release_after_kill)
+        scene("destroy", self.destroy, always=True)
+
+    # --- scenes ----------------------------------------------------------------------------------------------
+
+    def deploy(self) -> str:
+        """Let everybody arrive, then deploy the stack as written."""
+        self.people = arrive(self.emulator)
+        self.job_arn = self._start_batch_job()
+        self.iam_undeployed = iam_snapshot(self.emulator)
+        self.undeployed = inventory(self.emulator)
+        self.outputs = assembly.deploy(self.emulator, self.assembly, self.stack)
+        pages = self.emulator.client("cloudformation").get_paginator("list_stack_resources")
+        count = sum(len(page["StackResourceSummaries"]) for page in pages.paginate(StackName=self.stack))
+        self.story.tell(f"deployed: {count} resources, mode {self.outputs['Mode']}, limits {self.outputs['Limits']}")
+        return f"{count} resources through CloudFormation; limits {self.outputs['Limits']}"
+
+    def peace(self) -> str:
+        """See that the right ones are armed and nobody is in anybody's way."""
+        armed = self._holders("BrakePolicyArn")
+        check(armed == {each.holder for each in self.people if each.armed}, f"armed are {sorted(armed)}")
+        for each in self.people:
+            check(may_invoke(self.emulator, each) is each.may_invoke, f"{each.holder} is not as free as before")
+        self.iam_before = iam_snapshot(self.emulator)
+        self._alarm_wakes_the_meter()
+        self.story.tell(f"armed in peace: {', '.join(sorted(armed))}; everybody works")
+        return f"armed: {', '.join(sorted(armed))}; everybody works as before"
+
+    def burn(self) -> str:
+        """Let the agent loop until its live session is denied."""
+        agent, day = self.people[0], self.settings.limits[0]
+        prices = PriceTable.load().quote(MODEL, datetime.now(UTC)).price
+        runtime = self.emulator.client("bedrock-runtime", agent.session)
+        spend, calls, began = Decimal(0), 0, time.monotonic()
+        tripped: float | None = None
+        messages = [{"role": "user", "content": [{"text": _PROMPT}]}]
+        reaction = Decimal(self.settings.reaction.total_seconds()) / 60
+        self.story.mark("loop", "the agent begins to loop")
+        self.story.sample(spend)
+        while time.monotonic() - began < _PATIENCE.total_seconds():
+            try:
+                usage = runtime.converse(modelId=MODEL, messages=messages)["usage"]
+            except ClientError as error:
+                check(error.response["Error"]["Code"] == "AccessDeniedException", f"the agent's call failed: {error}")
+                return self._agent_denied(tripped, spend, calls)
+            calls += 1
+            spend += prices.of(Kind.INPUT) * usage["inputTokens"] + prices.of(Kind.OUTPUT) * usage["outputTokens"]
+            self._publish(usage)
+            self.story.sample(spend)
+            rate = spend * 60 / Decimal(max(time.monotonic() - began, 1))
+            if tripped is None and spend + min(rate, spend) * reaction >= day.usd:
+                tripped = self.story.mark(
+                    "trip", f"${spend:.2f} spent: with usage on its way the limit of {day} is reached"
+                )
+                self.facts |= {"spend_at_trip_usd": spend, "limit_usd": day.usd}
+            time.sleep(_PAUSE_SECONDS)
+        msg = f"the agent still burns after {_PATIENCE.total_seconds():.0f} s and ${spend:.2f}"
+        raise SceneError(msg)
+
+    def stopped(self) -> str:
+        """See that the stop reached everybody it claims and nobody else."""
+        record = self._wait_for_record("stop", "level", "stop")
+        done: list[str] = record["done"]
+        switch = next((index for index, step in enumerate(done) if step.startswith("switch bedrock-spend-brake")), None)
+        check(switch is not None, f"the stop did not switch the brake: {done}")
+        self.story.mark_past("stop", datetime.fromisoformat(record["at"]), f"the stop begins: {record['reason']}")
+        writes = [step for step in done if not step.startswith("stop batch job")]
+        self.facts |= {"iam_writes_to_stop": (switch or 0) + 1, "iam_writes_with_sweep": len(writes)}
+        self._expect_stopped(into=self.denied)
+        status = self.emulator.client("bedrock").get_model_invocation_job(jobIdentifier=self.job_arn)["status"]
+        check(status in {"Stopping", "Stopped"}, f"the batch job is {status}")
+        self._unchanged_without_switch()
+        again = len(self._records("stop"))
+        self._tick()
+        check(len(self._records("stop")) == again, "a tick during the stop acted although nothing was left to do")
+        return f"{(switch or 0) + 1} IAM write for all armed, {len(writes)} with the sweep; {_BATCH_JOB} is {status}"
+
+    def release_with_allowance(self) -> str:
+        """Release by the typed word; the allowance keeps the meter from stopping at once."""
+        refused = self._invoke("ReleaseFunction", {"confirm": "yes", "reason": "wrong word"}, fails=True)
+        check("nothing was released" in json.dumps(refused), f"a release without the word was not refused: {refused}")
+        request = {
+            "confirm": "RELEASE",
+            "reason": "the loop was fixed",
+            "by": "the drill",
+            "allowance": {"usd": 1000, "hours": 1},
+        }
+        answer = self._invoke("ReleaseFunction", request)
+        self.story.mark("release", "released with an allowance of $1000 for an hour")
+        self._expect_as_before(into=self.allowed)
+        self._tick()
+        self._expect_as_before()
+        return str(answer["summary"])
+
+    def budget(self) -> str:
+        """Send what AWS Budgets sends; only our budget's confirmed figure stops anything."""
+        budget = self.outputs["BudgetName"]
+        today = f"{datetime.now(UTC):%B %d, %Y}"
+        text = _BUDGET_MESSAGE.format(account=self.emulator.account, budget=budget, date=today)
+        for hostile in (text.replace(self.emulator.account, "999999999999"), text, "garbled \x00 \ufffd"):
+            # Another account's; ours while the budget itself says nothing was spent; nothing anybody can read.
+            self._notify(hostile)
+        time.sleep(2)
+        self._expect_as_before()
+        stimuli.set_budget_spend(self.emulator, budget, Decimal("4321.50"))
+        stops = len(self._records("stop"))
+        for _ in range(2):  # SNS delivers at least once
+            self._notify(text)
+        self.story.mark("budget", "AWS Budgets: $4,321.50 of $300.00")
+        self._wait_until_denied(self.people[0])
+        self._wait_for_record("stop", "reason", f"AWS Budgets: $4321.50 of $300.00 this month ({budget})", after=stops)
+        self._expect_stopped()
+        return "stopped on the confirmed figure; a foreign, an unconfirmed and a garbled message changed nothing"
+
+    def release_again(self) -> str:
+        """Release without a new allowance: the first one still holds."""
+        answer = self._invoke("ReleaseFunction", {"confirm": "RELEASE", "reason": "the invoice was a test"})
+        self._expect_as_before()
+        return str(answer["summary"])
+
+    def kill(self) -> str:
+        """Kill as the console does it, with the emptiest event."""
+        refused = self._invoke("KillFunction", {"scope": "everything but me"}, fails=True)
+        check("nothing was stopped" in json.dumps(refused), f"an invalid scope was not refused: {refused}")
+        self._expect_as_before()
+        answer = self._invoke("KillFunction", {})
+        self.story.mark("kill", f"killed by a person: {answer['summary']}")
+        self._expect_stopped()
+        status = self._invoke("StatusFunction", {})
+        check(status["level"] == "stop", f"the status says {status['summary']}")
+        return str(answer["summary"])
+
+    def release_after_kill(self) -> str:
+        """Release, and compare all of IAM with what it was."""
+        answer = self._invoke("ReleaseFunction", {"confirm": "RELEASE", "reason": "the drill is over"})
+        self.story.mark("release", "released after the kill")
+        self._expect_as_before()
+        return f"{answer['summary']} IAM is byte-identical to before the first stop."
+
+    def destroy(self) -> str:
+        """Destroy while a stop is on, and look for anything that is left."""
+        if not self.story.failures:
+            self._invoke("KillFunction", {})
+        assembly.destroy(self.emulator, self.stack)
+        # The bucket and the version parameter stand in for `cdk bootstrap`, which a destroy leaves in place.
+        bootstrap = {"bucket", "parameter"}
+        now = inventory(self.emulator) - self.undeployed
+        left = sorted(f"{kind} {name}" for kind, name in now if kind not in bootstrap)
+        self.facts["resources_left_after_destroy"] = left
+        check(not left, f"still there: {', '.join(left)}")
+        after = iam_snapshot(self.emulator)
+        difference = _difference(self.iam_undeployed, after)
+        check(after == self.iam_undeployed, f"IAM differs from before the deployment: {difference}")
+        for each in self.people:
+            check(may_invoke(self.emulator, each) is each.may_invoke, f"{each.holder} is not as free as before")
+        self.story.tell("destroyed during a stop: released first, nothing left")
+        return "destroyed while a stop was on: released first, nothing left, IAM as before the deployment"
+
+    # --- what the scenes are made of ---------------------------------------------------------------------------
+
+    def _agent_denied(self, tripped: float | None, spend: Decimal, calls: int) -> str:
+        denied = self.story.mark("first AccessDenied", f"the agent's live session gets AccessDenied after ${spend:.2f}")
+        check(tripped is not None, f"the agent was denied at ${spend:.2f}, before the limit tripped")
+        seconds = round(denied - (tripped or denied), 2)
+        self.facts |= {"spend_at_denied_usd": spend, "trip_to_denied_seconds": seconds}
+        return f"{calls} calls, ${spend:.2f}; denied {seconds:.1f} s after the limit tripped"
+
+    def _publish(self, usage: Mapping[str, int]) -> None:
+        """Publish what Bedrock would: each count at the model's dimension and at the account's."""
+        data = [
+            {"MetricName": name, "Dimensions": dimensions, "Value": usage[key], "Timestamp": datetime.now(UTC)}
+            for name, key in (("InputTokenCount", "inputTokens"), ("OutputTokenCount", "outputTokens"))
+            for dimensions in ([{"Name": "ModelId", "Value": MODEL}], [])
+        ]
+        self.emulator.client("cloudwatch").put_metric_data(Namespace="AWS/Bedrock", MetricData=data)
+
+    def _alarm_wakes_the_meter(self) -> None:
+        """Put one of the token alarms into ALARM, before the clock's first tick; the rule must wake the meter."""
+        cloudwatch = self.emulator.client("cloudwatch")
+        alarms = cloudwatch.describe_alarms()["MetricAlarms"]
+        alarm = next(each["AlarmName"] for each in alarms if "Tokens" in each["AlarmName"])
+        check(not self._records("decision"), "the meter ran before anything woke it")
+        for state in ("ALARM", "OK"):
+            cloudwatch.set_alarm_state(AlarmName=alarm, StateValue=state, StateReason="drill")
+            self._wait_for_record("decision", "verdict", "ok")
+
+    def _start_batch_job(self) -> str:
+        arn: str = self.emulator.client("bedrock").create_model_invocation_job(
+            jobName=_BATCH_JOB,
+            roleArn=self.people[0].arn,
+            modelId="amazon.titan-embed-text-v2:0",
+            inputDataConfig={"s3InputDataConfig": {"s3Uri": "s3://somebody-elses-data/in/"}},
+            outputDataConfig={"s3OutputDataConfig": {"s3Uri": "s3://somebody-elses-data/out/"}},
+        )["jobArn"]
+        return arn
+
+    def _expect_stopped(self, into: dict[str, bool] | None = None) -> None:
+        for each in self.people:
+            denied = not may_invoke(self.emulator, each)
+            if into is not None:
+                into[each.arn] = denied
+            expected = each.stopped or not each.may_invoke
+            check(denied is expected, f"{each.holder} is {'denied' if denied else 'NOT denied'} during the stop")
+            check(may_list_buckets(self.emulator, each), f"{each.holder} lost s3")
+
+    def _expect_as_before(self, into: dict[str, bool] | None = None) -> None:
+        for each in self.people:
+            allowed = may_invoke(self.emulator, each)
+            if into is not None:
+                into[each.arn] = allowed
+            check(
+                allowed is each.may_invoke, f"{each.holder} is {'allowed' if allowed else 'denied'} after the release"
+            )
+        after = iam_snapshot(self.emulator)
+        self.facts["iam_identical_after_release"] = same = after == self.iam_before
+        check(same, f"IAM differs from before the stop: {_difference(self.iam_before, after)}")
+
+    def _unchanged_without_switch(self) -> None:
+        """See that the stop changed nothing in IAM but the guardrail's own policies and who holds them."""
+        now = iam_snapshot(self.emulator)
+        swept = {each.arn for each in self.people if each.swept}
+        own = {self.outputs["BrakePolicyArn"], self.outputs["SweepPolicyArn"]}
+        changed = {arn for arn in now.keys() | self.iam_before.keys() if now.get(arn) != self.iam_before.get(arn)}
+        check(changed == swept | own, f"the stop changed {sorted(changed)}, expected {sorted(swept | own)}")
+
+    def _wait_until_denied(self, person: Person) -> None:
+        deadline = time.monotonic() + 30
+        while may_invoke(self.emulator, person):
+            check(time.monotonic() < deadline, f"{person.holder} is not denied after 30 s")
+            time.sleep(0.2)
+
+    def _wait_for_record(self, kind: str, key: str, value: str, *, after: int = 0) -> dict[str, Any]:
+        """Wait until the function that stops has finished: its record is the last thing it writes."""
+        deadline = time.monotonic() + 30
+        while True:
+            found = next((each for each in self._records(kind)[after:] if each[key] == value), None)
+            if found is not None:
+                return found
+            check(time.monotonic() < deadline, f"no {kind} with {key} {value!r} in the ledger after 30 s")
+            time.sleep(0.2)
+
+    def _records(self, kind: str) -> list[dict[str, Any]]:
+        items = self.emulator.client("dynamodb").query(
+            TableName=self.outputs["LedgerTable"],
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": kind}},
+        )["Items"]
+        return [json.loads(each["body"]["S"]) for each in items]
+
+    def _holders(self, output: str) -> set[str]:
+        found = self.emulator.client("iam").list_entities_for_policy(PolicyArn=self.outputs[output])
+        return {f"role/{each['RoleName']}" for each in found["PolicyRoles"]} | {
+            f"user/{each['UserName']}" for each in found["PolicyUsers"]
+        }
+
+    def _tick(self) -> None:
+        """Have the clock's rule invoke the meter now, and the stop it may ask for finish."""
+        rules = self.emulator.client("events").list_rules()["Rules"]
+        clock = next(each["Name"] for each in rules if each.get("ScheduleExpression") == "rate(1 minute)")
+        for answer in stimuli.fire_schedule(self.emulator, clock):
+            check(answer["error"] is None, f"the meter failed: {answer['payload']}")
+        time.sleep(2)
+
+    def _notify(self, text: str) -> None:
+        subject = f"AWS Budgets: {self.outputs['BudgetName']} has exceeded your alert threshold"
+        self.emulator.client("sns").publish(TopicArn=self.outputs["BudgetTopicArn"], Subject=subject, Message=text)
+
+    def _invoke(self, output: str, event: object, *, fails: bool = False) -> dict[str, Any]:
+        name = self.outputs[output]
+        answer = self.emulator.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
+        payload: dict[str, Any] = json.loads(answer["Payload"].read())
+        failed = "FunctionError" in answer
+        check(failed is fails, f"{name} {'failed' if failed else 'did not refuse'}: {payload}")
+        return payload
+
+    def report(self) -> dict[str, Any]:
+        """Return the facts for the report."""
+        principals = [
+            {
+                "arn": each.arn,
+                "armed": each.armed,
+                "denied_after_stop": self.denied.get(each.arn),
+                "allowed_after_release": self.allowed.get(each.arn),
+                "note": each.note,
+            }
+            for each in self.people
+        ]
+        return {"principals": principals, **self.facts}
+
+
+def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    changed = sorted(arn for arn in before.keys() | after.keys() if before.get(arn) != after.get(arn))
+    return "; ".join(f"{arn}: {before.get(arn)} became {after.get(arn)}" for arn in changed)[:2000]

@@ -1,0 +1,1 @@
+"""The guardrail itself: one package, one Lambda asset, shared by every function."""

@@ -1,0 +1,1 @@
+"""One module for each AWS service; the IAM actions stand beside the calls."""

@@ -1,0 +1,28 @@
+"""One way to call AWS: the SDK's adaptive retries, short timeouts, and errors that name the permission."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lambdas.core.errors import AwsCallError
+
+CONFIG = Config(
+    connect_timeout=5,
+    read_timeout=20,
+    retries={"mode": "adaptive", "max_attempts": 6},
+    user_agent_extra="bedrock-spend-guardrail",
+)
+
+
+@contextmanager
+def named(operation: str) -> Iterator[None]:
+    """Turn whatever the SDK raises inside into an AwsCallError for the operation (``iam:AttachRolePolicy``)."""
+    try:
+        yield
+    except ClientError as error:
+        details = error.response.get("Error", {})
+        raise AwsCallError(operation, details.get("Code", "Unknown"), details.get("Message", str(error))) from error
+    except BotoCoreError as error:
+        raise AwsCallError(operation, type(error).__name__, str(error)) from error

@@ -1,0 +1,182 @@
+"""DynamoDB: the ledger of decisions, stops and releases, of allowances, and of the models seen.
+
+One table, keys ``pk`` and ``sk``, all that is said in ``body`` as JSON:
+
+===================  ==============  =====================================================
+pk                   sk              body
+===================  ==============  =====================================================
+``decision``         time            a verdict that differs from the one before
+``decision``         ``latest``      the last tick's verdict and figures
+``stop``             time            what a stop did, and how the brake stood before
+``release``          time            who released, why, what was done
+``brake``            ``wanted``      the level the last stop or release wants
+``allowance``        expiry          dollars, reason, name
+``series#YYYY-MM``   region          the metric series seen in that month (``series``)
+===================  ==============  =====================================================
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from lambdas.aws import calls
+from lambdas.core.decision import Decision
+from lambdas.core.levels import Level
+from lambdas.core.limits import Allowance, Verdict
+from lambdas.core.permissions import On, needs
+from lambdas.core.usage import Kind, Series
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_LATEST = "latest"
+_WANTED = "wanted"
+
+
+class LedgerTable:
+    """The ledger. Losing it loses history, never the ability to stop."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        """Take the client and the table's name."""
+        self._dynamodb = client
+        self._table = table
+
+    @needs("dynamodb:Query", on=On.LEDGER)
+    def allowances(self, now: datetime) -> Sequence[Allowance]:
+        """Return the allowances that have not expired."""
+        return [
+            Allowance(Decimal(body["usd"]), _moment(body["until"]), body["reason"], body["by"])
+            for body in self._query("allowance", after=_stamp(now))
+        ]
+
+    @needs("dynamodb:PutItem", on=On.LEDGER)
+    def add_allowance(self, allowance: Allowance) -> None:
+        """Keep an allowance. The same one twice is one."""
+        until = _stamp(allowance.until)
+        body = {"usd": str(allowance.usd), "until": until, "reason": allowance.reason, "by": allowance.by}
+        self._put("allowance", until, body)
+
+    @needs("dynamodb:Query", on=On.LEDGER)
+    def known_series(self, month: datetime) -> frozenset[Series]:
+        """Return the series seen in the month of the moment."""
+        with calls.named("dynamodb:Query"):
+            pages = list(
+                self._dynamodb.get_paginator("query").paginate(
+                    TableName=self._table,
+                    KeyConditionExpression="pk = :pk",
+                    ExpressionAttributeValues={":pk": {"S": _series_key(month)}},
+                )
+            )
+        return frozenset(
+            _series(item["sk"]["S"], text)
+            for page in pages
+            for item in page["Items"]
+            for text in item.get("series", {}).get("SS", ())
+        )
+
+    @needs("dynamodb:UpdateItem", on=On.LEDGER)
+    def remember_series(self, month: datetime, series: Iterable[Series]) -> None:
+        """Add series to those of the month; adding to a set is safe to repeat and to do side by side."""
+        by_region: defaultdict[str, list[str]] = defaultdict(list)
+        for each in series:
+            by_region[each.region].append(
+                json.dumps([each.namespace, each.metric, each.dimensions, each.model, each.kind])
+            )
+        for region, texts in by_region.items():
+            with calls.named("dynamodb:UpdateItem"):
+                self._dynamodb.update_item(
+                    TableName=self._table,
+                    Key={"pk": {"S": _series_key(month)}, "sk": {"S": region}},
+                    UpdateExpression="ADD series :new",
+                    ExpressionAttributeValues={":new": {"SS": sorted(texts)}},
+                )
+
+    @needs("dynamodb:GetItem", on=On.LEDGER)
+    def last_verdict(self) -> Verdict | None:
+        """Return the verdict of the last tick, None before the first."""
+        latest = self.latest_decision()
+        return None if latest is None else Verdict[str(latest["verdict"]).upper().replace("-", "_")]
+
+    @needs("dynamodb:GetItem", on=On.LEDGER)
+    def latest_decision(self) -> Mapping[str, Any] | None:
+        """Return the meter's last decision, with its time as ``at``."""
+        return self._get("decision", _LATEST)
+
+    @needs("dynamodb:PutItem", on=On.LEDGER)
+    def record_decision(self, decision: Decision, body: dict[str, Any], *, news: bool) -> None:
+        """Make a decision the latest; keep it in the history as well when it is news."""
+        stamped = {"at": _stamp(decision.at), **body}
+        if news:
+            self._put("decision", _stamp(decision.at), stamped)
+        self._put("decision", _LATEST, stamped)
+
+    @needs("dynamodb:PutItem", on=On.LEDGER)
+    def want(self, level: Level, at: datetime) -> None:
+        """Keep the level the brake is meant to have from now on."""
+        self._put("brake", _WANTED, {"level": str(level), "at": _stamp(at)})
+
+    @needs("dynamodb:GetItem", on=On.LEDGER)
+    def wanted(self) -> Level:
+        """Return the level the brake is meant to have; released before the first stop."""
+        body = self._get("brake", _WANTED)
+        return Level.RELEASED if body is None else Level.named(body["level"])
+
+    @needs("dynamodb:PutItem", on=On.LEDGER)
+    def record(self, kind: str, at: datetime, body: dict[str, Any]) -> None:
+        """Keep a ``stop`` or a ``release``."""
+        self._put(kind, _stamp(at), {"at": _stamp(at), **body})
+
+    @needs("dynamodb:Query", on=On.LEDGER)
+    def last(self, kind: str) -> Mapping[str, Any] | None:
+        """Return the newest ``stop`` or ``release``."""
+        return next(iter(self._query(kind, newest=1)), None)
+
+    def _get(self, pk: str, sk: str) -> Mapping[str, Any] | None:
+        with calls.named("dynamodb:GetItem"):
+            found = self._dynamodb.get_item(
+                TableName=self._table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
+            )
+        return _body(found["Item"]) if "Item" in found else None
+
+    def _put(self, pk: str, sk: str, body: Mapping[str, Any]) -> None:
+        with calls.named("dynamodb:PutItem"):
+            self._dynamodb.put_item(
+                TableName=self._table, Item={"pk": {"S": pk}, "sk": {"S": sk}, "body": {"S": json.dumps(body)}}
+            )
+
+    def _query(self, pk: str, *, after: str = "", newest: int | None = None) -> list[Mapping[str, Any]]:
+        with calls.named("dynamodb:Query"):
+            pages = self._dynamodb.get_paginator("query").paginate(
+                TableName=self._table,
+                KeyConditionExpression="pk = :pk AND sk > :after",
+                # A sort key cannot be empty; every time sorts behind a zero.
+                ExpressionAttributeValues={":pk": {"S": pk}, ":after": {"S": after or "0"}},
+                ScanIndexForward=newest is None,
+                PaginationConfig={} if newest is None else {"MaxItems": newest},
+            )
+            return [_body(item) for page in pages for item in page["Items"]]
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _moment(stamp: str) -> datetime:
+    return datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def _series_key(month: datetime) -> str:
+    return f"series#{month.astimezone(UTC):%Y-%m}"
+
+
+def _series(region: str, text: str) -> Series:
+    namespace, metric, dimensions, model, kind = json.loads(text)
+    return Series(region, namespace, metric, tuple((name, value) for name, value in dimensions), model, Kind(kind))
+
+
+def _body(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    body: Mapping[str, Any] = json.loads(item["body"]["S"])
+    return body

@@ -1,0 +1,120 @@
+"""IAM, the installer's part: writing and deleting the versions of the guardrail's own policies."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from lambdas.aws import calls
+from lambdas.aws.iam import detach, holders_of
+from lambdas.core.errors import AwsCallError
+from lambdas.core.levels import Document
+from lambdas.core.permissions import On, needs
+from lambdas.installing import Version
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+
+_GONE = "NoSuchEntity"
+_ATTEMPTS, _PAUSE_SECONDS = 6, 3.0
+
+
+class OwnPolicies:
+    """Writes the two policies; the only code that may create a version, and it may touch nothing else."""
+
+    def __init__(self, client: "IAMClient", pause: Callable[[float], None]) -> None:
+        """Take the client, and how to wait so many seconds."""
+        self._iam = client
+        self._pause = pause
+
+    @needs("iam:ListPolicyVersions", "iam:GetPolicyVersion", on=On.OWN_POLICIES)
+    def versions(self, arn: str) -> Sequence[Version] | None:
+        """Return all versions, None when there is no such policy."""
+        try:
+            with calls.named("iam:ListPolicyVersions"):
+                listed = self._iam.list_policy_versions(PolicyArn=arn)["Versions"]
+        except AwsCallError as error:
+            if error.code == _GONE:
+                return None
+            raise
+        versions = []
+        for each in listed:
+            with calls.named("iam:GetPolicyVersion"):
+                found = self._iam.get_policy_version(PolicyArn=arn, VersionId=each["VersionId"])["PolicyVersion"]
+            versions.append(Version(each["VersionId"], _document(found["Document"]), each["IsDefaultVersion"]))
+        return versions
+
+    @needs("iam:CreatePolicy", on=On.OWN_POLICIES)
+    def create(self, name: str, document: Document) -> Version:
+        """Create the policy and return its first version, the default one."""
+        with calls.named("iam:CreatePolicy"):
+            created = self._iam.create_policy(
+                PolicyName=name,
+                PolicyDocument=json.dumps(document),
+                Description="Bedrock spend guardrail. Its default version is the brake; do not edit or detach.",
+            )
+        return Version(created["Policy"]["DefaultVersionId"], document, is_default=True)
+
+    @needs("iam:CreatePolicyVersion", on=On.OWN_POLICIES)
+    def create_version(self, arn: str, document: Document) -> Version:
+        """Add a version, not as the default one."""
+        with calls.named("iam:CreatePolicyVersion"):
+            created = self._iam.create_policy_version(
+                PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=False
+            )["PolicyVersion"]
+        return Version(created["VersionId"], document, is_default=False)
+
+    @needs("iam:SetDefaultPolicyVersion", on=On.OWN_POLICIES)
+    def set_default(self, arn: str, version_id: str) -> None:
+        """Make a version the default one."""
+        with calls.named("iam:SetDefaultPolicyVersion"):
+            self._iam.set_default_policy_version(PolicyArn=arn, VersionId=version_id)
+
+    @needs("iam:DeletePolicyVersion", on=On.OWN_POLICIES)
+    def delete_version(self, arn: str, version_id: str) -> None:
+        """Delete a version that is not the default one."""
+        self._patiently(
+            "iam:DeletePolicyVersion", lambda: self._iam.delete_policy_version(PolicyArn=arn, VersionId=version_id)
+        )
+
+    @needs("iam:ListEntitiesForPolicy", on=On.OWN_POLICIES)
+    def holders(self, arn: str) -> frozenset[str]:
+        """Return whom the policy is attached to."""
+        return holders_of(self._iam, arn)
+
+    @needs("iam:DetachRolePolicy", "iam:DetachUserPolicy", on=On.PRINCIPALS_WITH_EITHER)
+    def detach(self, arn: str, holder: str) -> None:
+        """Detach the policy; no error where it is not attached any more."""
+        try:
+            detach(self._iam, arn, holder)
+        except AwsCallError as error:
+            if error.code != _GONE:
+                raise
+
+    @needs("iam:DeletePolicy", on=On.OWN_POLICIES)
+    def delete(self, arn: str) -> None:
+        """Delete the policy; no error where there is none."""
+        self._patiently("iam:DeletePolicy", lambda: self._iam.delete_policy(PolicyArn=arn))
+
+    def _patiently(self, action: str, delete: Callable[[], object]) -> None:
+        """Delete something; what is gone is gone, and what IAM believes to be in use is tried again for a while.
+
+        IAM is eventually consistent: right after a switch or a detach it may still see what was before.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                with calls.named(action):
+                    delete()
+            except AwsCallError as error:
+                if error.code == _GONE:
+                    return
+                if error.code != "DeleteConflict" or attempt == _ATTEMPTS - 1:
+                    raise
+                self._pause(_PAUSE_SECONDS)
+            else:
+                return
+
+
+def _document(document: object) -> Document:
+    # botocore has decoded what IAM sends as text; the stubs allow for both.
+    parsed: Document = json.loads(document) if isinstance(document, str) else cast("Document", document)
+    return parsed

@@ -1,0 +1,1 @@
+"""What is decided and planned: pure values and functions, standard library only."""

@@ -1,0 +1,178 @@
+"""What people are mailed: short lines, readable on a phone, the most important first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from lambdas.core.levels import Level
+
+if TYPE_CHECKING:  # the kill path composes mail too and must not load what the meter needs
+    from lambdas.core.decision import Decision
+    from lambdas.core.spend import Spend
+
+_MAX_SUBJECT = 100
+_MAX_LISTED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where a reader of the mail acts: console pages, and the command for when every Lambda is down."""
+
+    release: str
+    status: str
+    kill: str
+    by_hand: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A subject (ASCII, at most 100 characters, as SNS wants it) and a text."""
+
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpendSummary:
+    """The figures a notice shows; travels from the meter to the stop function as JSON."""
+
+    findings: tuple[str, ...] = ()
+    burn: str = ""
+    models: tuple[str, ...] = ()
+    guessed: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, spend: Spend, decision: Decision) -> SpendSummary:
+        """Put a spend and its decision into words."""
+        return cls(
+            findings=tuple(map(str, decision.findings)),
+            burn=f"${spend.burn:.2f} a minute",
+            models=tuple(f"${usd:.2f} today  {model}" for model, usd in list(spend.by_model.items())[:5]),
+            guessed=tuple(f"{model} (${usd:.2f} this month)" for model, usd in spend.guessed.items()),
+            gaps=spend.gaps,
+        )
+
+    @classmethod
+    def from_json(cls, data: object) -> SpendSummary:
+        """Read what ``dataclasses.asdict`` made of one; tolerates anything else as an empty summary."""
+        if not isinstance(data, Mapping):
+            return cls()
+        lists = {
+            key: tuple(each for each in data.get(key, ()) if isinstance(each, str))
+            for key in ("findings", "models", "guessed", "gaps")
+            if isinstance(data.get(key, ()), list | tuple)
+        }
+        burn = data.get("burn", "")
+        return cls(burn=burn if isinstance(burn, str) else "", **lists)
+
+    def lines(self) -> list[str]:
+        """Return the lines of a mail."""
+        lines = [f"- {each}" for each in self.findings]
+        lines += [f"Burning {self.burn}."] if self.burn else []
+        lines += _listed("Models, dearest first:", self.models)
+        lines += _listed("Priced by guess (the dearest known price stands in):", self.guessed)
+        lines += _listed("Not everything could be read, so this is at least what was spent:", self.gaps)
+        return lines
+
+
+@dataclass(frozen=True, slots=True)
+class StopReport:
+    """What a stop or step-down did. ``failed`` and ``uncovered`` map who or what to why."""
+
+    level: Level
+    reason: str
+    enforced: bool
+    """False in report-only mode: ``done`` is then what would have been done."""
+    done: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    uncovered: Mapping[str, str] = field(default_factory=dict)
+    armed: int = 0
+    """How many principals the one switch reached."""
+    before: Mapping[str, str] = field(default_factory=dict)
+    """How the brake stood before: its level, and the default version of each policy."""
+    verified: bool = False
+    """Whether reading back showed the level and every attachment."""
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether everybody who can be stopped was."""
+        return not self.failed and self.verified
+
+    @property
+    def headline(self) -> str:
+        """One sentence that says what happened."""
+        if not self.enforced:
+            return f"Report-only: Bedrock would have been set to {self.level}; nothing was touched."
+        what = "stopped" if self.level is Level.STOP else "stepped down"
+        if self.complete:
+            return f"Bedrock is {what}. {len(self.done)} steps done; {self.armed} principals were armed beforehand."
+        unconfirmed = "" if self.verified else ", and reading back did not confirm it"
+        return f"Bedrock is NOT fully {what}: {len(self.failed)} steps failed{unconfirmed}."
+
+
+def stop_notice(report: StopReport, spend: SpendSummary, links: Links) -> Notice:
+    """Compose the mail about a stop or step-down."""
+    mark = "" if report.complete or not report.enforced else "NOT FULLY "
+    word = "STOPPED" if report.level is Level.STOP else "STEPPED DOWN"
+    subject = f"Bedrock spend: {mark}{word}" if report.enforced else f"Bedrock spend: would have {word} (report-only)"
+    lines = [report.headline, "", f"Why: {report.reason}", *spend.lines()]
+    lines += _listed("Done:" if report.enforced else "Would have done:", report.done)
+    lines += _listed("FAILED, tried again each minute:", _pairs(report.failed))
+    lines += _listed("NOT stopped, IAM cannot reach them:", _pairs(report.uncovered))
+    lines += ["", "Let it go on:", links.release, "See how it stands:", links.status]
+    if report.enforced and not report.complete:
+        lines += ["Stop by hand if the above does not finish:", links.by_hand]
+    return _notice(subject, lines)
+
+
+def warn_notice(decision: Decision, spend: SpendSummary, links: Links) -> Notice:
+    """Compose the mail about a limit that is coming near."""
+    lines = [f"Warning: {decision.reason}", "", *spend.lines()]
+    lines += ["", "Nothing was stopped. Stop now:", links.kill, "See how it stands:", links.status]
+    return _notice("Bedrock spend: warning", lines)
+
+
+def budget_notice(actual: Decimal, budgeted: Decimal, alert_type: str, links: Links) -> Notice:
+    """Compose the mail about a budget notification that calls for no stop."""
+    lines = [
+        f"AWS Budgets ({alert_type.lower()}): ${actual:.2f} of ${budgeted:.2f} this month, confirmed with the budget.",
+        "Budgets sees a dollar 8 to 24 hours late; the limits of the guardrail are judged by the minute.",
+        "",
+        "Nothing was stopped. Stop now:",
+        links.kill,
+        "See how it stands:",
+        links.status,
+    ]
+    return _notice("Bedrock spend: AWS Budgets warning", lines)
+
+
+def release_notice(
+    reason: str, by: str, done: Sequence[str], failed: Mapping[str, str], allowance: str | None, links: Links
+) -> Notice:
+    """Compose the mail about a release."""
+    lines = [f"Released by {by}: {reason}"]
+    lines += [f"Allowance: {allowance}"] if allowance else []
+    lines += _listed("Done:", done)
+    lines += _listed("FAILED, run release again:", _pairs(failed))
+    lines += ["", "Stop again:", links.kill, "See how it stands:", links.status]
+    return _notice("Bedrock spend: released" if not failed else "Bedrock spend: NOT FULLY released", lines)
+
+
+def _pairs(reasons: Mapping[str, str]) -> list[str]:
+    return [f"{who}: {why}" for who, why in reasons.items()]
+
+
+def _listed(title: str, items: Iterable[str]) -> list[str]:
+    each = list(items)
+    if not each:
+        return []
+    more = [f"... and {len(each) - _MAX_LISTED} more; the status function lists all"] if len(each) > _MAX_LISTED else []
+    return ["", title, *(f"- {item}" for item in each[:_MAX_LISTED]), *more]
+
+
+def _notice(subject: str, lines: Sequence[str]) -> Notice:
+    return Notice(subject.encode("ascii", "replace").decode()[:_MAX_SUBJECT], "\n".join(lines) + "\n")

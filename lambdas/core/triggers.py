@@ -1,0 +1,136 @@
+"""What comes in from outside, parsed: Budgets notifications, the console's events, release requests."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+
+from lambdas.core.errors import RefusedError
+from lambdas.core.limits import Allowance
+
+# --- AWS Budgets -----------------------------------------------------------------------------------------------
+
+_FIELD = re.compile(
+    r"^[ \t]*(Budget Name|Budget Type|Budgeted Amount|Alert Type|Alert Threshold)[ \t]*:[ \t]*(.*?)[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ACCOUNT = re.compile(r"^[ \t]*AWS Account:?[ \t]+(\d{12})[ \t]*$", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetClaim:
+    """What a notification claims. It says that it is worth asking the budget, never how much was spent."""
+
+    budget_name: str | None
+    """None when the text does not say, or not in a form we know."""
+    alert_type: str | None
+    """``ACTUAL`` or ``FORECASTED``; None when unknown."""
+
+
+def parse_budget_message(text: str, *, account_id: str, budget_name: str) -> BudgetClaim:
+    """Read AWS's plain-text notification tolerantly.
+
+    Raises RefusedError when it plainly speaks of another account or another budget. Whatever cannot be read at
+    all is a claim about our budget: the topic takes messages from AWS Budgets of this account only, and the
+    figure is confirmed with DescribeBudget in any case.
+    """
+    text = "\n".join(text.splitlines())
+    # The first line of a kind counts, whatever somebody wrote further down.
+    fields = {key.lower(): value for key, value in reversed(_FIELD.findall(text))}
+    if (account := _ACCOUNT.search(text)) and account.group(1) != account_id:
+        msg = f"budget notification of account {account.group(1)}, this is {account_id}: ignored"
+        raise RefusedError(msg)
+    named = fields.get("budget name") or None
+    if named is not None and named != budget_name:
+        msg = f"notification of budget {named!r}, only {budget_name!r} is ours: ignored"
+        raise RefusedError(msg)
+    alert = (fields.get("alert type") or "").upper()
+    return BudgetClaim(named, alert if alert in {"ACTUAL", "FORECASTED"} else None)
+
+
+# --- the kill function -----------------------------------------------------------------------------------------
+
+ACCOUNT_SCOPE = "account"
+
+
+def parse_kill(event: object) -> str:
+    """Return the reason for a kill. Any event at all kills the account: at 3 a.m. nobody composes JSON.
+
+    Only an explicit scope can narrow it; one that is not understood is refused with a RefusedError, because
+    stopping everybody is not what was asked for.
+    """
+    if not isinstance(event, Mapping):
+        return "killed from the console"
+    scope = event.get("scope", ACCOUNT_SCOPE)
+    if scope not in (None, ACCOUNT_SCOPE):
+        msg = f'scope {scope!r} is not known, nothing was stopped: use {{}} or {{"scope": "{ACCOUNT_SCOPE}"}}'
+        raise RefusedError(msg)
+    reason = event.get("reason")
+    return (
+        f"killed from the console: {reason}"
+        if isinstance(reason, str) and reason.strip()
+        else "killed from the console"
+    )
+
+
+# --- the release function --------------------------------------------------------------------------------------
+
+RELEASE_WORD = "RELEASE"
+_MAX_ALLOWANCE = timedelta(days=31)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRequest:
+    """A person's word that spending may go on."""
+
+    reason: str
+    by: str
+    allowance: Allowance | None
+
+
+def parse_release(event: object, *, now: datetime) -> ReleaseRequest:
+    """Read ``{"confirm": "RELEASE", "reason": …, "by": …, "allowance": {"usd": …, "hours": …}}``.
+
+    Raises RefusedError, naming the key and the rule, for anything less.
+    """
+    if not isinstance(event, Mapping) or event.get("confirm") != RELEASE_WORD:
+        msg = f'nothing was released: the event must be {{"confirm": "{RELEASE_WORD}", "reason": "why it is safe now"}}'
+        raise RefusedError(msg)
+    if unknown := sorted(map(str, event.keys() - {"confirm", "reason", "by", "allowance"})):
+        msg = f"nothing was released: unknown key {', '.join(unknown)}; known are confirm, reason, by, allowance"
+        raise RefusedError(msg)
+    reason, by = event.get("reason"), event.get("by", "the console")
+    if not isinstance(reason, str) or not reason.strip():
+        msg = 'nothing was released: "reason" must say in a few words why it is safe now'
+        raise RefusedError(msg)
+    if not isinstance(by, str) or not by.strip():
+        msg = 'nothing was released: "by" must be a name'
+        raise RefusedError(msg)
+    raw = event.get("allowance")
+    allowance = None if raw is None else _allowance(raw, reason.strip(), by.strip(), now)
+    return ReleaseRequest(reason.strip(), by.strip(), allowance)
+
+
+def _allowance(raw: object, reason: str, by: str, now: datetime) -> Allowance:
+    if not isinstance(raw, Mapping) or raw.keys() != {"usd", "hours"}:
+        msg = 'nothing was released: "allowance" must be {"usd": dollars more, "hours": for how long}'
+        raise RefusedError(msg)
+    usd, hours = _positive(raw["usd"]), _positive(raw["hours"])
+    if usd is None or hours is None or hours > _MAX_ALLOWANCE / timedelta(hours=1):
+        msg = (
+            'nothing was released: in "allowance", usd and hours must be numbers above 0, '
+            f"hours at most {_MAX_ALLOWANCE // timedelta(hours=1)}"
+        )
+        raise RefusedError(msg)
+    return Allowance(usd, now + timedelta(hours=float(hours)), reason, by)
+
+
+def _positive(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and amount > 0 else None

@@ -1,0 +1,49 @@
+"""Answering CloudFormation for a custom resource, without the framework that brings a Lambda of another language."""
+
+import json
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from lambdas.core.errors import RefusedError
+
+_MAX_REASON = 1000
+
+
+def is_custom_resource(event: object) -> bool:
+    """Tell whether an event comes from CloudFormation."""
+    return isinstance(event, Mapping) and "RequestType" in event and "ResponseURL" in event
+
+
+def refuse_change(event: Mapping[str, Any], key: str, rule: str) -> None:
+    """Raise RefusedError when an update changes a property that must stay."""
+    old = event.get("OldResourceProperties", {}).get(key)
+    new = event["ResourceProperties"][key]
+    if old not in {None, new}:
+        msg = f"{rule}: {key} is {old}, not {new}; destroy the stack first, or put the old prefix back"
+        raise RefusedError(msg)
+
+
+def answer(event: dict[str, Any], act: Callable[[dict[str, Any]], Mapping[str, Any]], logger: Logger) -> dict[str, Any]:
+    """Do what the event asks for and tell CloudFormation how it went. Returns what was told."""
+    response = {
+        "Status": "SUCCESS",
+        "PhysicalResourceId": event.get("PhysicalResourceId") or event["LogicalResourceId"],
+        "StackId": event["StackId"],
+        "RequestId": event["RequestId"],
+        "LogicalResourceId": event["LogicalResourceId"],
+    }
+    try:
+        response["Data"] = {key: value for key, value in act(event).items() if isinstance(value, str)}
+    except Exception as error:  # whatever it was, CloudFormation must hear of it or hang for an hour
+        logger.exception("failed")
+        response |= {"Status": "FAILED", "Reason": f"{type(error).__name__}: {error}"[:_MAX_REASON]}
+    url = event["ResponseURL"]
+    request = urllib.request.Request(  # noqa: S310 - the URL is CloudFormation's own
+        url, data=json.dumps(response).encode(), method="PUT", headers={"Content-Type": ""}
+    )
+    with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+        pass
+    return response

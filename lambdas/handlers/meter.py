@@ -1,0 +1,55 @@
+"""Measures spend, each minute and whenever an alarm says so, and asks for a stop where a limit calls for it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from lambdas import metering
+from lambdas.aws.cloudwatch import TokenMetrics
+from lambdas.aws.dynamodb import LedgerTable
+from lambdas.aws.functions import StopFunction
+from lambdas.aws.iam import BrakePolicies
+from lambdas.aws.sns import NoticeTopic
+from lambdas.core.errors import UnfinishedError
+from lambdas.wiring import Wiring
+
+USES = (
+    TokenMetrics.series,
+    TokenMetrics.read,
+    BrakePolicies.levels,
+    StopFunction.ask,
+    NoticeTopic.send,
+    LedgerTable.allowances,
+    LedgerTable.known_series,
+    LedgerTable.remember_series,
+    LedgerTable.wanted,
+    LedgerTable.last_verdict,
+    LedgerTable.record_decision,
+)
+
+logger = Logger(service="meter")
+
+
+@logger.inject_lambda_context
+def handler(_event: object, _context: object) -> dict[str, Any]:
+    """Run a tick. Whoever sent the event, what counts is what CloudWatch says now."""
+    tick = metering.tick(datetime.now(UTC), Wiring().meter_tools)
+    answer = {
+        "verdict": str(tick.decision.verdict),
+        "reason": tick.decision.reason,
+        "asked": None if tick.asked is None else str(tick.asked),
+        "spend": {name: f"{usd:.4f}" for name, usd in tick.figures().items()},
+        "problems": list(tick.problems),
+    }
+    logger.info("tick", answer=answer)
+    if tick.spend.burn:
+        # Custom metrics cost while they are published: an idle account publishes none.
+        metrics = Metrics(namespace="BedrockSpendGuardrail", service="meter")
+        for name, usd in tick.figures().items():
+            metrics.add_metric(name=name, unit=MetricUnit.NoUnit, value=float(usd))
+        metrics.flush_metrics()
+    if tick.problems:
+        raise UnfinishedError("; ".join(tick.problems))
+    return answer

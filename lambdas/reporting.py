@@ -1,0 +1,74 @@
+"""The status answer: how the brake stands, whom it reaches, what the meter last said. Reads only."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from lambdas import guardrail
+from lambdas.core.errors import AwsCallError
+from lambdas.core.levels import Level
+from lambdas.settings import Settings
+
+T = TypeVar("T")
+
+
+class Records(Protocol):
+    """The part of the ledger the status shows."""
+
+    def latest_decision(self) -> Mapping[str, Any] | None:
+        """Return what the meter last decided."""
+
+    def last(self, kind: str) -> Mapping[str, Any] | None:
+        """Return the newest stop or release."""
+
+
+def status(brake: guardrail.Brake, people: guardrail.People, records: Records, settings: Settings) -> dict[str, Any]:
+    """Return the state in words first. What cannot be read is named under ``unknown``, never left out."""
+    unknown: dict[str, str] = {}
+    covered = _read("brake", lambda: guardrail.coverage(brake, people, settings.spared), unknown)
+    decision = _read("meter", records.latest_decision, unknown)
+    answer: dict[str, Any] = {
+        "summary": _summary(covered, decision, settings),
+        "mode": "enforce" if settings.enforce else "report-only",
+        "level": "unknown" if covered is None else str(covered.level),
+        "limits": [str(each) for each in settings.limits],
+        "meter": decision or "no decision recorded yet",
+        "last_stop": _read("last stop", lambda: records.last("stop"), unknown),
+        "last_release": _read("last release", lambda: records.last("release"), unknown),
+    }
+    if covered is not None:
+        answer |= {
+            "armed": list(covered.armed),
+            "swept": list(covered.swept),
+            "swept_at_a_stop": list(covered.to_sweep),
+            "cannot_be_stopped": covered.uncovered,
+            "able_to_spend": covered.capable,
+        }
+    if unknown:
+        answer["unknown"] = unknown
+    return answer
+
+
+def _summary(covered: guardrail.Coverage | None, decision: Mapping[str, Any] | None, settings: Settings) -> str:
+    if covered is None:
+        return "UNKNOWN: IAM could not be read; see unknown."
+    words = {
+        Level.RELEASED: "Bedrock may be used.",
+        Level.STEP_DOWN: "Bedrock is stepped down: dear models and new standing cost are denied.",
+        Level.STOP: "Bedrock is STOPPED.",
+    }
+    reached: Sequence[str] = (
+        f"{len(covered.armed)} armed,",
+        f"{len(covered.swept) or len(covered.to_sweep)} {'swept' if covered.swept else 'to be swept at a stop'},",
+        f"{len(covered.uncovered)} out of reach.",
+    )
+    meter = f"The meter's last word: {decision['verdict']}, at {decision['at']}." if decision else ""
+    mode = "" if settings.enforce else "REPORT-ONLY: limits stop nothing. "
+    return " ".join(each for each in (mode + words[covered.level], *reached, meter) if each)
+
+
+def _read(what: str, read: Callable[[], T], unknown: dict[str, str]) -> T | None:
+    try:
+        return read()
+    except AwsCallError as error:
+        unknown[what] = str(error)
+        return None

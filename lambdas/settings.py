@@ -1,0 +1,105 @@
+"""What the stack tells its functions through the environment: frozen values, or an error that names the variable."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from lambdas.core.errors import GuardrailError
+from lambdas.core.limits import Ladder, Limit
+from lambdas.core.principals import Spared
+from lambdas.core.windows import Window
+
+VARIABLE = "GUARDRAIL"
+"""The configuration, as JSON; validated when the stack was synthesized."""
+
+
+class SettingsError(GuardrailError):
+    """A variable of the environment is missing or broken: deploy the stack again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The user's configuration as the functions need it."""
+
+    prefix: str
+    enforce: bool
+    regions: tuple[str, ...]
+    limits: tuple[Limit, ...]
+    budget: Ladder
+    reaction: timedelta
+    exempt: tuple[str, ...]
+    external_anthropic: bool
+
+    @property
+    def spared(self) -> Spared:
+        """Who is never touched."""
+        return Spared(self.exempt, own_path(self.prefix))
+
+    def to_json(self) -> str:
+        """Return what `read` reads."""
+        return json.dumps(
+            {
+                "prefix": self.prefix,
+                "enforce": self.enforce,
+                "regions": list(self.regions),
+                "limits": [
+                    {"window": each.window.value, "usd": str(each.usd), "ladder": _ladder_json(each.ladder)}
+                    for each in self.limits
+                ],
+                "budget": _ladder_json(self.budget),
+                "reaction_seconds": int(self.reaction.total_seconds()),
+                "exempt": list(self.exempt),
+                "external_anthropic": self.external_anthropic,
+            },
+            separators=(",", ":"),
+        )
+
+
+def own_path(prefix: str) -> str:
+    """Return the IAM path of the guardrail's own roles."""
+    return f"/{prefix}/"
+
+
+def variable(environment: Mapping[str, str], name: str) -> str:
+    """Return a variable. Raises SettingsError when it is missing or empty."""
+    value = environment.get(name, "")
+    if not value:
+        msg = f"environment variable {name} is missing: the function was changed by hand; deploy the stack again"
+        raise SettingsError(msg)
+    return value
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """Read the configuration. Raises SettingsError."""
+    text = variable(environment, VARIABLE)
+    try:
+        data = json.loads(text)
+        return Settings(
+            prefix=str(data["prefix"]),
+            enforce=bool(data["enforce"]),
+            regions=tuple(data["regions"]),
+            limits=tuple(
+                Limit(Window(each["window"]), Decimal(each["usd"]), _ladder(each["ladder"])) for each in data["limits"]
+            ),
+            budget=_ladder(data["budget"]),
+            reaction=timedelta(seconds=data["reaction_seconds"]),
+            exempt=tuple(data["exempt"]),
+            external_anthropic=bool(data["external_anthropic"]),
+        )
+    except (ValueError, KeyError, TypeError, InvalidOperation) as error:
+        msg = f"environment variable {VARIABLE} cannot be read ({error!r}): deploy the stack again"
+        raise SettingsError(msg) from error
+
+
+def _ladder_json(ladder: Ladder) -> dict[str, str | None]:
+    return {
+        "warn": None if ladder.warn is None else str(ladder.warn),
+        "step_down": None if ladder.step_down is None else str(ladder.step_down),
+    }
+
+
+def _ladder(data: Mapping[str, Any]) -> Ladder:
+    return Ladder(*(None if data[rung] is None else Decimal(data[rung]) for rung in ("warn", "step_down")))

@@ -1,0 +1,144 @@
+"""Composition: from the environment of a function to the objects it works with. Clients are made when first used."""
+
+import os
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from lambdas import guardrail, settings, stopping
+from lambdas.aws.bedrock import BatchJobs
+from lambdas.aws.calls import CONFIG
+from lambdas.aws.iam import Account, BrakePolicies
+from lambdas.aws.sns import NoticeTopic
+from lambdas.core.notice import Links
+
+if TYPE_CHECKING:
+    from lambdas.aws.budgets import Budget
+    from lambdas.aws.dynamodb import LedgerTable
+    from lambdas.metering import MeterTools
+
+
+class Wiring:
+    """What the stack wired up for the function this runs in."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        """Take the environment, by default the process's own. Raises SettingsError."""
+        self._environment = os.environ if environment is None else environment
+        self.settings = settings.read(self._environment)
+
+    def _variable(self, name: str) -> str:
+        return settings.variable(self._environment, name)
+
+    @property
+    def account_id(self) -> str:
+        """The account the guardrail guards."""
+        return self._variable("BRAKE_POLICY_ARN").split(":")[4]
+
+    @property
+    def brake(self) -> BrakePolicies:
+        """The two policies."""
+        return BrakePolicies(
+            boto3.client("iam", config=CONFIG),
+            brake_arn=self._variable("BRAKE_POLICY_ARN"),
+            sweep_arn=self._variable("SWEEP_POLICY_ARN"),
+        )
+
+    @property
+    def account(self) -> Account:
+        """Who is in the account."""
+        return Account(boto3.client("iam", config=CONFIG), external_anthropic=self.settings.external_anthropic)
+
+    @property
+    def post(self) -> NoticeTopic:
+        """The mail."""
+        return NoticeTopic(boto3.client("sns", config=CONFIG), self._variable("NOTICE_TOPIC_ARN"))
+
+    @property
+    def ledger(self) -> "LedgerTable":
+        """The ledger."""
+        from lambdas.aws.dynamodb import LedgerTable  # noqa: PLC0415 - only where it is used: the kill path stays light
+
+        return LedgerTable(boto3.client("dynamodb", config=CONFIG), self._variable("LEDGER_TABLE"))
+
+    @property
+    def budget(self) -> "Budget":
+        """The budget of the stack."""
+        from lambdas.aws.budgets import Budget  # noqa: PLC0415 - only where it is used
+
+        client = boto3.client("budgets", config=CONFIG)
+        return Budget(client, account_id=self.account_id, name=self._variable("BUDGET_NAME"))
+
+    @property
+    def links(self) -> Links:
+        """Where people click, and the command for when there is nothing to click."""
+        region = self._variable("AWS_REGION")
+        function = f"https://{region}.console.aws.amazon.com/lambda/home?region={region}#/functions/{{}}?tab=testing"
+        prefix = self.settings.prefix
+        return Links(
+            release=function.format(f"{prefix}-release"),
+            status=function.format(f"{prefix}-status"),
+            kill=function.format(f"{prefix}-kill"),
+            by_hand=self._variable("STOP_BY_HAND"),
+        )
+
+    @property
+    def stop_tools(self) -> guardrail.StopTools:
+        """What stops."""
+        jobs = BatchJobs(
+            lambda region: boto3.client("bedrock", region_name=region, config=CONFIG), self.settings.regions
+        )
+        return guardrail.StopTools(self.brake, self.account, jobs, self.settings.spared, time.sleep)
+
+    @property
+    def desk(self) -> stopping.Desk:
+        """What a stop is carried out with."""
+        return stopping.Desk(self.stop_tools, self.post, self.ledger, self.links)
+
+    @property
+    def meter_tools(self) -> "MeterTools":
+        """What a tick of the meter needs."""
+        from lambdas.aws.cloudwatch import TokenMetrics  # noqa: PLC0415 - only the meter measures
+        from lambdas.aws.functions import StopFunction  # noqa: PLC0415
+        from lambdas.core.prices import PriceTable  # noqa: PLC0415
+        from lambdas.metering import MeterTools  # noqa: PLC0415
+
+        return MeterTools(
+            usage=TokenMetrics(
+                lambda region: boto3.client("cloudwatch", region_name=region, config=CONFIG), self.settings.regions
+            ),
+            ledger=self.ledger,
+            brake=self.brake,
+            prices=PriceTable.load(),
+            limits=self.settings.limits,
+            reaction=self.settings.reaction,
+            enforce=self.settings.enforce,
+            links=self.links,
+            ask_for_stop=StopFunction(boto3.client("lambda", config=CONFIG), self._variable("STOP_FUNCTION")).ask,
+            send=self.post.send,
+        )
+
+    def stop(self, request: stopping.StopRequest, now: datetime, *, by_person: bool = False) -> stopping.Result:
+        """Carry out a stop. In report-only mode only a person's word is, and what keeps it on."""
+        return stopping.carry_out(
+            request, self.desk, now, enforce=self.settings.enforce or by_person or request.reassert
+        )
+
+    def budget_request(self, text: str) -> stopping.StopRequest | None:
+        """Judge a budget notification."""
+        return stopping.judge_budget_message(
+            text,
+            account_id=self.account_id,
+            budget=self.budget,
+            ladder=self.settings.budget,
+            tell=self.post.send,
+            links=self.links,
+        )
+
+    def status(self) -> dict[str, Any]:
+        """Tell how everything stands."""
+        from lambdas.reporting import status  # noqa: PLC0415 - only the status function reports
+
+        return status(self.brake, self.account, self.ledger, self.settings)

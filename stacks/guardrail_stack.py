@@ -1,0 +1,149 @@
+"""The stack: wires the parts together."""
+
+from types import ModuleType
+
+from aws_cdk import CfnOutput, CustomResource, Duration, Stack
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+from lambdas.core.errors import GuardrailError
+from lambdas.core.prices import PriceTable
+from lambdas.handlers import arm, kill, meter, release, status, stop
+from lambdas.settings import VARIABLE
+from stacks.asset import lambda_code
+from stacks.brake import Brake
+from stacks.budget import BedrockBudget
+from stacks.configuration import Configuration
+from stacks.functions import GuardrailFunction
+from stacks.grants import Reach
+from stacks.ledger import Ledger
+from stacks.triggers import Clock, TokenAlarms
+
+_MAX_VARIABLE = 3000
+
+
+class GuardrailStack(Stack):
+    """The whole guardrail of one account."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, configuration: Configuration) -> None:
+        """Make everything the configuration describes. Raises GuardrailError when it does not fit AWS's limits."""
+        super().__init__(
+            scope, construct_id, description="Bedrock spend guardrail: meters Bedrock and stops it at a limit."
+        )
+        self._settings = settings = configuration.settings
+        self._code = lambda_code()
+        self._notices = sns.Topic(self, "Notices", display_name="Bedrock spend guardrail")
+        for email in configuration.emails:
+            self._notices.add_subscription(subscriptions.EmailSubscription(email))
+
+        ledger = Ledger(self, "Ledger", keep=configuration.keep_ledger)
+        budget = BedrockBudget(self, "Budget", monthly_usd=configuration.budget_usd, ladder=settings.budget)
+        brake = Brake(
+            self,
+            "Brake",
+            settings=settings,
+            step_down_output_usd=configuration.step_down_output_usd,
+            code=self._code,
+            alarm_topic=self._notices,
+        )
+        self._reach = Reach(
+            brake.arn,
+            brake.sweep_arn,
+            settings.spared.own_path,
+            settings.exempt,
+            ledger_arn=ledger.table.table_arn,
+            notice_topic_arn=self._notices.topic_arn,
+            budget_arn=budget.arn,
+        )
+        self._environment = {
+            VARIABLE: self._settings_text(),
+            "BRAKE_POLICY_ARN": brake.arn,
+            "SWEEP_POLICY_ARN": brake.sweep_arn,
+            "NOTICE_TOPIC_ARN": self._notices.topic_arn,
+            "LEDGER_TABLE": ledger.table.table_name,
+            "BUDGET_NAME": budget.name,
+            # By way of the custom resource: no function of the brake exists before the brake does.
+            "STOP_BY_HAND": brake.stop_by_hand,
+        }
+
+        long, short = Duration.minutes(15), Duration.minutes(2)
+        stop_function = self._function("Stop", stop, "Stops Bedrock on the word of the meter or AWS Budgets.", long)
+        kill_function = self._function(
+            "Kill", kill, "EMERGENCY: stops all Bedrock spend. Test it with any event.", long, named=True
+        )
+        release_function = self._function(
+            "Release", release, 'Releases the brake: {"confirm": "RELEASE", "reason": "..."}.', long, named=True
+        )
+        status_function = self._function(
+            "Status", status, "Tells how Bedrock spend and the brake stand.", short, named=True
+        )
+        self._reach = self._reach.reaching(stop_function.function.function_arn)
+        self._environment["STOP_FUNCTION"] = stop_function.function.function_name
+        meter_function = self._function("Meter", meter, "Measures Bedrock spend each minute.", short)
+        arm_function = self._function("Arm", arm, "Attaches the brake policy to those who name Bedrock.", long)
+
+        budget.topic.add_subscription(subscriptions.LambdaSubscription(stop_function.function))
+        clock = Clock(self, "Clock", meter=meter_function.function, arm=arm_function.function)
+        alarms = TokenAlarms(
+            self, "Tokens", limits=settings.limits, prices=PriceTable.load(), meter=meter_function.function
+        )
+        CustomResource(
+            self,
+            "Armed",
+            resource_type="Custom::BedrockSpendArmed",
+            service_token=arm_function.function.function_arn,
+            service_timeout=Duration.minutes(16),
+            properties={"Settings": self._settings_text()},
+        )
+        for waking in (clock, alarms):
+            # Woken only while the policies are there, so that nothing is attached again while the stack goes.
+            waking.node.add_dependency(brake.policies)
+
+        self._outputs(brake, ledger, budget, kill_function, release_function, status_function)
+
+    def _settings_text(self) -> str:
+        text = self._settings.to_json()
+        if len(text) > _MAX_VARIABLE:
+            msg = (
+                f"guardrail.toml: exempt.principals, regions: {len(text)} characters of settings, a function's "
+                f"environment holds {_MAX_VARIABLE}: shorten the lists with *"
+            )
+            raise GuardrailError(msg)
+        return text
+
+    def _function(
+        self, construct_id: str, handler: ModuleType, description: str, timeout: Duration, *, named: bool = False
+    ) -> GuardrailFunction:
+        return GuardrailFunction(
+            self,
+            construct_id,
+            handler=handler,
+            code=self._code,
+            description=description,
+            statements=self._reach.statements(self, handler.USES),
+            environment=self._environment,
+            role_path=self._settings.spared.own_path,
+            timeout=timeout,
+            alarm_topic=self._notices,
+            function_name=f"{self._settings.prefix}-{construct_id.lower()}" if named else None,
+        )
+
+    def _outputs(self, brake: Brake, ledger: Ledger, budget: BedrockBudget, *functions: GuardrailFunction) -> None:
+        console = f"https://{self.region}.console.aws.amazon.com/lambda/home?region={self.region}#/functions"
+        outputs = {
+            "Mode": "enforce" if self._settings.enforce else "report-only",
+            "Limits": ", ".join(map(str, self._settings.limits)),
+            "BrakePolicyArn": brake.arn,
+            "SweepPolicyArn": brake.sweep_arn,
+            "NoticeTopicArn": self._notices.topic_arn,
+            "BudgetTopicArn": budget.topic.topic_arn,
+            "BudgetName": budget.name,
+            "LedgerTable": ledger.table.table_name,
+            "StopByHand": brake.stop_by_hand,
+        }
+        for each in functions:
+            outputs[f"{each.node.id}Function"] = each.function.function_name
+            outputs[f"{each.node.id}Console"] = f"{console}/{each.function.function_name}?tab=testing"
+        for name, value in outputs.items():
+            CfnOutput(self, name, value=value)

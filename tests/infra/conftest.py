@@ -1,0 +1,67 @@
+"""The stack, synthesized once for all tests that look at it."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+# aws_cdk runs on Node, which the environment of the tests carries; the machine's own, if any, does not matter.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+from aws_cdk import App
+from aws_cdk.assertions import Template
+
+from stacks.configuration import Configuration, load
+from stacks.guardrail_stack import GuardrailStack
+from tests.infra.template import Synthesized
+
+ROOT = Path(__file__).parents[2]
+
+EVERY_OPTION = """\
+mode = "report-only"
+prefix = "spend-x"
+regions = ["eu-central-1"]
+emails = ["ops@example.com", "finance@example.com"]
+[limits]
+day = 40
+[ladder]
+step_down = 75
+[budget]
+monthly_usd = 1234.5
+[exempt]
+principals = ["role/ops/break-glass", "user/on-call*"]
+[options]
+external_anthropic = true
+keep_ledger = true
+"""
+
+
+def synthesized(configuration: Configuration, output: Path) -> Synthesized:
+    """Make the template with the context a deployment has; the asset is not bundled."""
+    context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
+    app = App(context=context | {"aws:cdk:bundling-stacks": []}, outdir=str(output))
+    stack = GuardrailStack(app, "guardrail", configuration=configuration)
+    return Synthesized(configuration, Template.from_stack(stack).to_json())
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory):
+    """The stack of guardrail.toml as it is shipped."""
+    return synthesized(load(ROOT / "guardrail.toml"), tmp_path_factory.mktemp("shipped"))
+
+
+@pytest.fixture(scope="session")
+def varied(tmp_path_factory):
+    """The stack with every option set otherwise."""
+    folder = tmp_path_factory.mktemp("varied")
+    file = folder / "guardrail.toml"
+    file.write_text(EVERY_OPTION, encoding="utf-8")
+    return synthesized(load(file), folder / "out")
+
+
+@pytest.fixture(scope="session", params=["shipped", "varied"])
+def each_stack(request):
+    """Both, for what holds whatever is configured."""
+    return request.getfixturevalue(request.param)

@@ -1,0 +1,138 @@
+"""What every function of the stack has, whatever it does."""
+
+import os
+
+import pytest
+
+from lambdas import settings
+from lambdas.settings import variable
+from lambdas.wiring import Wiring
+
+WORDS = {"install", "stop", "kill", "release", "status", "meter", "arm"}
+
+USED = {
+    "stop": ("desk", "budget", "account_id", "links"),
+    "kill": ("desk", "links"),
+    "release": ("brake", "post", "ledger", "links"),
+    "status": ("brake", "account", "ledger"),
+    "meter": ("meter_tools",),
+    "arm": ("brake", "account"),
+}
+"""What each handler takes from the wiring."""
+
+
+def test_every_handler_is_one_function(each_stack):
+    assert set(each_stack.functions()) == WORDS
+    assert len(each_stack.of_type("AWS::Lambda::Function")) == len(WORDS)
+
+
+def test_only_what_a_person_looks_for_has_a_fixed_name(each_stack):
+    prefix = each_stack.configuration.settings.prefix
+    names = {word: each.properties.get("FunctionName") for word, each in each_stack.functions().items()}
+    assert {word: name for word, name in names.items() if name} == {
+        "kill": f"{prefix}-kill",
+        "release": f"{prefix}-release",
+        "status": f"{prefix}-status",
+    }
+
+
+def test_the_shipped_names_are_those_in_every_instruction(shipped):
+    names = {each.properties.get("FunctionName") for each in shipped.functions().values()} - {None}
+    assert names == {"bedrock-spend-kill", "bedrock-spend-release", "bedrock-spend-status"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("AWS::IAM::Role", "RoleName"),
+        ("AWS::SNS::Topic", "TopicName"),
+        ("AWS::DynamoDB::Table", "TableName"),
+        ("AWS::Logs::LogGroup", "LogGroupName"),
+        ("AWS::CloudWatch::Alarm", "AlarmName"),
+        ("AWS::Events::Rule", "Name"),
+    ],
+)
+def test_nothing_else_has_a_name_that_could_clash(each_stack, kind, name):
+    resources = each_stack.of_type(kind)
+    assert resources
+    assert [each for each in resources.values() if name in each["Properties"]] == []
+
+
+def test_every_function_has_a_role_of_its_own(each_stack):
+    roles = [each.role_id for each in each_stack.functions().values()]
+    assert len(set(roles)) == len(roles)
+    assert set(roles) == set(each_stack.of_type("AWS::IAM::Role"))
+
+
+def test_every_function_has_a_log_group_of_its_own_that_forgets(each_stack):
+    groups = {each.properties["LoggingConfig"]["LogGroup"] for each in each_stack.functions().values()}
+    found = each_stack.of_type("AWS::Logs::LogGroup")
+    assert groups == set(found)
+    assert len(groups) == len(WORDS)
+    assert {each["Properties"]["RetentionInDays"] for each in found.values()} == {90}
+    # Nothing stays behind when the stack goes.
+    assert {each["DeletionPolicy"] for each in found.values()} == {"Delete"}
+
+
+def test_every_function_has_an_alarm_on_its_errors_that_mails(each_stack):
+    topic = each_stack.named("Notices", "AWS::SNS::Topic")
+    watched = {}
+    for each in each_stack.of_type("AWS::CloudWatch::Alarm").values():
+        properties = each["Properties"]
+        if properties.get("MetricName") == "Errors":
+            assert properties["Namespace"] == "AWS/Lambda"
+            assert properties["AlarmActions"] == [{"Ref": topic}]
+            assert (properties["Statistic"], properties["Threshold"], properties["EvaluationPeriods"]) == ("Sum", 1, 1)
+            assert properties["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+            assert properties["TreatMissingData"] == "notBreaching"
+            ((dimension),) = properties["Dimensions"]
+            watched[dimension["Value"]["Ref"]] = dimension["Name"]
+    assert watched == dict.fromkeys(each_stack.of_type("AWS::Lambda::Function"), "FunctionName")
+
+
+def test_every_function_runs_the_same_code(each_stack):
+    assert len({str(each.properties["Code"]) for each in each_stack.functions().values()}) == 1
+    assert {each.properties["Runtime"] for each in each_stack.functions().values()} == {"python3.13"}
+
+
+def test_a_sweep_has_all_the_time_lambda_gives(each_stack):
+    functions = each_stack.functions()
+    assert {functions[each].properties["Timeout"] for each in ("stop", "kill", "release", "arm")} == {900}
+    # The clock ticks each minute; a tick that hangs must not pile up for long.
+    assert functions["meter"].properties["Timeout"] <= 120
+
+
+def test_the_settings_reach_every_function_that_reads_them(each_stack):
+    expected = each_stack.configuration.settings
+    for word in USED:
+        environment = each_stack.functions()[word].properties["Environment"]["Variables"]
+        assert settings.read(environment) == expected, word
+
+
+@pytest.mark.parametrize("word", USED)
+def test_the_environment_has_all_the_wiring_asks_for(each_stack, word):
+    environment = each_stack.functions()[word].properties["Environment"]["Variables"]
+    # Lambda itself sets the region.
+    wiring = Wiring(environment | {"AWS_REGION": os.environ["AWS_REGION"]})
+    for name in USED[word]:
+        getattr(wiring, name)
+
+
+def test_the_installer_needs_nothing_from_its_environment(each_stack):
+    assert "Environment" not in each_stack.functions()["install"].properties
+
+
+def test_no_environment_is_near_lambdas_limit(each_stack):
+    for each in each_stack.functions().values():
+        variables = each.properties.get("Environment", {}).get("Variables", {})
+        assert sum(len(name) + len(value) for name, value in variables.items()) < 4096
+
+
+def test_the_environment_says_where_the_brake_is(shipped):
+    environment = shipped.functions()["kill"].properties["Environment"]["Variables"]
+    assert variable(environment, "BRAKE_POLICY_ARN") == "arn:aws:iam::123456789012:policy/bedrock-spend-brake"
+    assert variable(environment, "SWEEP_POLICY_ARN") == "arn:aws:iam::123456789012:policy/bedrock-spend-sweep"
+    assert variable(environment, "STOP_BY_HAND") == (
+        "aws iam set-default-policy-version"
+        " --policy-arn arn:aws:iam::123456789012:policy/bedrock-spend-brake --version-id v1"
+    )

@@ -1,0 +1,285 @@
+"""The budget, the topics, the ledger, the clock, the alarms, and in which order they come and go."""
+
+import json
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from lambdas.core.brake_documents import DocumentSettings, documents
+from lambdas.core.errors import GuardrailError
+from lambdas.core.levels import Level
+from lambdas.core.prices import PriceTable
+from lambdas.core.usage import Kind
+from tests.infra.conftest import synthesized
+
+WATCHED = {
+    'SELECT SUM(InputTokenCount) FROM SCHEMA("AWS/Bedrock", ModelId)': Kind.INPUT,
+    'SELECT SUM(OutputTokenCount) FROM SCHEMA("AWS/Bedrock", ModelId)': Kind.OUTPUT,
+    'SELECT SUM(CacheWriteInputTokenCount) FROM SCHEMA("AWS/Bedrock", ModelId)': Kind.CACHE_WRITE,
+    'SELECT SUM(TotalInputTokens) FROM SCHEMA("AWS/BedrockMantle", Model)': Kind.MIXED_INPUT,
+    'SELECT SUM(TotalOutputTokens) FROM SCHEMA("AWS/BedrockMantle", Model)': Kind.OUTPUT,
+}
+
+
+def token_alarms(stack):
+    return {
+        name: each for name, each in stack.of_type("AWS::CloudWatch::Alarm").items() if "Metrics" in each["Properties"]
+    }
+
+
+def rules(stack):
+    """Return the rules by what wakes them."""
+    return {
+        each["Properties"].get("ScheduleExpression", "alarm"): (name, each)
+        for name, each in stack.of_type("AWS::Events::Rule").items()
+    }
+
+
+def test_the_budget_sees_bedrock_and_marketplace_without_credits(each_stack):
+    _, resource = each_stack.only("AWS::Budgets::Budget")
+    budget = resource["Properties"]["Budget"]
+    spend, not_masked = budget["FilterExpression"]["And"]
+    bedrock, marketplace = spend["Or"]
+    assert bedrock["Dimensions"]["Key"] == "SERVICE"
+    assert "Amazon Bedrock" in bedrock["Dimensions"]["Values"]
+    assert marketplace["Dimensions"] == {"Key": "BILLING_ENTITY", "Values": ["AWS Marketplace"]}
+    assert not_masked["Not"]["Dimensions"] == {"Key": "RECORD_TYPE", "Values": ["Credit", "Refund"]}
+    assert budget["Metrics"] == ["UnblendedCost"]
+    # AWS refuses these beside an expression.
+    assert not {"CostTypes", "CostFilters"} & set(budget)
+    assert (budget["BudgetType"], budget["TimeUnit"]) == ("COST", "MONTHLY")
+
+
+def test_the_budget_is_what_was_configured(shipped, varied):
+    amounts = [
+        each.only("AWS::Budgets::Budget")[1]["Properties"]["Budget"]["BudgetLimit"] for each in (shipped, varied)
+    ]
+    assert amounts == [{"Amount": 500, "Unit": "USD"}, {"Amount": 1234.5, "Unit": "USD"}]
+
+
+def test_the_budget_speaks_at_each_rung_and_at_the_limit(shipped, varied):
+    for stack, rungs in ((shipped, [50, 80, 100]), (varied, [75, 100])):
+        topic = stack.named("BudgetTopic", "AWS::SNS::Topic")
+        notifications = stack.only("AWS::Budgets::Budget")[1]["Properties"]["NotificationsWithSubscribers"]
+        assert [each["Notification"]["Threshold"] for each in notifications] == rungs
+        for each in notifications:
+            assert each["Notification"]["NotificationType"] == "ACTUAL"
+            assert each["Notification"]["ComparisonOperator"] == "GREATER_THAN"
+            assert each["Notification"]["ThresholdType"] == "PERCENTAGE"
+            assert each["Subscribers"] == [{"Address": {"Ref": topic}, "SubscriptionType": "SNS"}]
+
+
+def test_only_aws_budgets_of_this_account_may_speak_to_the_topic(each_stack):
+    policy_id, policy = each_stack.only("AWS::SNS::TopicPolicy")
+    topic = each_stack.named("BudgetTopic", "AWS::SNS::Topic")
+    assert policy["Properties"]["Topics"] == [{"Ref": topic}]
+    (statement,) = each_stack.resolved(policy["Properties"]["PolicyDocument"]["Statement"])
+    assert statement == {
+        "Sid": "BudgetsOfThisAccountOnly",
+        "Effect": "Allow",
+        "Principal": {"Service": "budgets.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": f"arn:aws:sns:us-east-1:123456789012:{topic}",
+        "Condition": {
+            "StringEquals": {"aws:SourceAccount": "123456789012"},
+            "ArnLike": {"aws:SourceArn": "arn:aws:budgets::123456789012:*"},
+        },
+    }
+    # AWS tries the topic when the budget is made.
+    assert policy_id in each_stack.needs(each_stack.only("AWS::Budgets::Budget")[0])
+
+
+def test_what_the_budget_says_wakes_the_stop_function(each_stack):
+    stop = each_stack.functions()["stop"].logical_id
+    topic = each_stack.named("BudgetTopic", "AWS::SNS::Topic")
+    (subscription,) = [
+        each["Properties"]
+        for each in each_stack.of_type("AWS::SNS::Subscription").values()
+        if each["Properties"]["Protocol"] == "lambda"
+    ]
+    assert subscription["Endpoint"] == {"Fn::GetAtt": [stop, "Arn"]}
+    assert subscription["TopicArn"] == {"Ref": topic}
+    assert permitted(each_stack, stop, "sns.amazonaws.com") == [{"Ref": topic}]
+
+
+def permitted(stack, function, service):
+    return [
+        each["Properties"]["SourceArn"]
+        for each in stack.of_type("AWS::Lambda::Permission").values()
+        if each["Properties"]["FunctionName"] == {"Fn::GetAtt": [function, "Arn"]}
+        and each["Properties"]["Principal"] == service
+    ]
+
+
+def test_everybody_configured_is_mailed(shipped, varied):
+    def mailed(stack):
+        topic = stack.named("Notices", "AWS::SNS::Topic")
+        return {
+            each["Properties"]["Endpoint"]
+            for each in stack.of_type("AWS::SNS::Subscription").values()
+            if each["Properties"]["Protocol"] == "email" and each["Properties"]["TopicArn"] == {"Ref": topic}
+        }
+
+    assert mailed(shipped) == set()
+    assert mailed(varied) == {"ops@example.com", "finance@example.com"}
+
+
+def test_the_meter_ticks_each_minute_and_arming_each_hour(each_stack):
+    found = rules(each_stack)
+    assert set(found) == {"rate(1 minute)", "rate(1 hour)", "alarm"}
+    woken = {"rate(1 minute)": "meter", "rate(1 hour)": "arm", "alarm": "meter"}
+    for wakes, word in woken.items():
+        name, rule = found[wakes]
+        function = each_stack.functions()[word].logical_id
+        assert rule["Properties"]["State"] == "ENABLED"
+        assert [each["Arn"] for each in rule["Properties"]["Targets"]] == [{"Fn::GetAtt": [function, "Arn"]}]
+        assert {"Fn::GetAtt": [name, "Arn"]} in permitted(each_stack, function, "events.amazonaws.com")
+
+
+def test_a_late_tick_is_not_made_up_for(each_stack):
+    for wakes in ("rate(1 minute)", "rate(1 hour)"):
+        (target,) = rules(each_stack)[wakes][1]["Properties"]["Targets"]
+        assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 60, "MaximumRetryAttempts": 0}
+
+
+def test_the_meter_is_woken_by_exactly_the_token_alarms_when_they_ring(each_stack):
+    pattern = rules(each_stack)["alarm"][1]["Properties"]["EventPattern"]
+    assert pattern["source"] == ["aws.cloudwatch"]
+    assert "CloudWatch Alarm State Change" in pattern["detail-type"]
+    assert pattern["detail"] == {"state": {"value": ["ALARM"]}}
+    assert pattern["resources"] == [{"Fn::GetAtt": [name, "Arn"]} for name in token_alarms(each_stack)]
+
+
+@pytest.mark.parametrize(("fixture", "burst"), [("shipped", Decimal(5)), ("varied", Decimal(4))])
+def test_an_alarm_rings_when_a_minute_of_tokens_could_cost_a_burst(request, fixture, burst):
+    """The minute limit where there is one, else a tenth of the smallest limit, at the dearest price."""
+    stack, dearest = request.getfixturevalue(fixture), PriceTable.load().dearest(date.max)
+    seen = set()
+    for each in token_alarms(stack).values():
+        properties = each["Properties"]
+        (query,) = properties["Metrics"]
+        seen.add(query["Expression"])
+        usd = dearest.of(WATCHED[query["Expression"]])
+        threshold = Decimal(str(properties["Threshold"]))
+        assert threshold * usd <= burst < (threshold + 1) * usd
+        assert (query["Period"], properties["EvaluationPeriods"]) == (60, 1)
+        assert properties["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+        assert properties["TreatMissingData"] == "notBreaching"
+    assert seen == set(WATCHED)
+
+
+def test_the_ledger_costs_nothing_at_rest_and_can_be_restored(each_stack):
+    _, table = each_stack.only("AWS::DynamoDB::Table")
+    assert table["Properties"]["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["Properties"]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_the_ledger_goes_or_stays_as_configured(shipped, varied):
+    for stack, policy in ((shipped, "Delete"), (varied, "Retain")):
+        _, table = stack.only("AWS::DynamoDB::Table")
+        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == (policy, policy)
+
+
+def test_nothing_but_a_kept_ledger_stays_when_the_stack_goes(shipped, varied):
+    for stack, kept in ((shipped, set()), (varied, {"AWS::DynamoDB::Table"})):
+        retained = {
+            each["Type"]
+            for each in stack.json["Resources"].values()
+            if each.get("DeletionPolicy", "Delete") != "Delete"
+        }
+        assert retained == kept
+
+
+@pytest.mark.parametrize("fixture", ["shipped", "varied"])
+def test_the_outputs_tell_a_person_all_they_look_for(request, fixture):
+    stack = request.getfixturevalue(fixture)
+    outputs = {name: stack.resolved(each["Value"]) for name, each in stack.json["Outputs"].items()}
+    prefix = stack.configuration.settings.prefix
+    console = "https://us-east-1.console.aws.amazon.com/lambda/home?region=us-east-1#/functions"
+    policy = f"arn:aws:iam::123456789012:policy/{prefix}"
+    expected = {
+        "BrakePolicyArn": f"{policy}-brake",
+        "SweepPolicyArn": f"{policy}-sweep",
+        "StopByHand": f"aws iam set-default-policy-version --policy-arn {policy}-brake --version-id v1",
+        "NoticeTopicArn": f"arn:aws:sns:us-east-1:123456789012:{stack.named('Notices', 'AWS::SNS::Topic')}",
+        "BudgetTopicArn": f"arn:aws:sns:us-east-1:123456789012:{stack.named('BudgetTopic', 'AWS::SNS::Topic')}",
+        "BudgetName": stack.only("AWS::Budgets::Budget")[0],
+        "LedgerTable": stack.only("AWS::DynamoDB::Table")[0],
+        "Mode": {"shipped": "enforce", "varied": "report-only"}[fixture],
+        "Limits": {"shipped": "$5/minute, $50/day, $500/month", "varied": "$40/day"}[fixture],
+    }
+    for word in ("Kill", "Release", "Status"):
+        expected[f"{word}Function"] = f"{prefix}-{word.lower()}"
+        expected[f"{word}Console"] = f"{console}/{prefix}-{word.lower()}?tab=testing"
+    assert outputs == expected
+
+
+def test_the_stop_by_hand_names_the_version_that_is_there(each_stack):
+    brake, _ = each_stack.only("Custom::BedrockSpendBrake")
+    parts = each_stack.json["Outputs"]["StopByHand"]["Value"]["Fn::Join"][1]
+    assert parts[-1] == {"Fn::GetAtt": [brake, "BrakeStopVersion"]}
+
+
+def test_the_brake_is_given_the_three_documents(each_stack):
+    configuration = each_stack.configuration
+    _, brake = each_stack.only("Custom::BedrockSpendBrake")
+    given = {Level.named(word): json.loads(text) for word, text in brake["Properties"]["Documents"].items()}
+    asked = DocumentSettings(
+        configuration.settings.exempt, configuration.step_down_output_usd, configuration.settings.external_anthropic
+    )
+    assert given == documents(asked, PriceTable.load())
+
+
+def test_each_custom_resource_is_answered_by_its_function_with_all_its_rights(each_stack):
+    for kind, word in (("Custom::BedrockSpendBrake", "install"), ("Custom::BedrockSpendArmed", "arm")):
+        name, resource = each_stack.only(kind)
+        function = each_stack.functions()[word]
+        assert resource["Properties"]["ServiceToken"] == {"Fn::GetAtt": [function.logical_id, "Arn"]}
+        policy = each_stack.named(rf"(Brake)?{word.title()}Policy", "AWS::IAM::Policy")
+        assert {function.logical_id, function.role_id, policy} <= each_stack.needs(name)
+        # CloudFormation must wait longer than the function may take.
+        assert int(resource["Properties"]["ServiceTimeout"]) > function.properties["Timeout"]
+
+
+def test_nothing_runs_before_the_brake_is_there_or_after_it_is_gone(each_stack):
+    brake, _ = each_stack.only("Custom::BedrockSpendBrake")
+    woken = [name for name, _ in rules(each_stack).values()]
+    for name in (*woken, *token_alarms(each_stack), each_stack.only("Custom::BedrockSpendArmed")[0]):
+        assert brake in each_stack.needs(name), name
+    for word, each in each_stack.functions().items():
+        assert (brake in each_stack.needs(each.logical_id)) is (word != "install"), word
+
+
+def test_no_function_exists_without_its_rights(each_stack):
+    for word, each in each_stack.functions().items():
+        policies = [
+            name
+            for name, policy in each_stack.of_type("AWS::IAM::Policy").items()
+            if {"Ref": each.role_id} in policy["Properties"]["Roles"]
+        ]
+        assert set(policies) <= each_stack.needs(each.logical_id), word
+
+
+def test_nothing_needs_itself(each_stack):
+    assert [name for name in each_stack.json["Resources"] if name in each_stack.needs(name)] == []
+
+
+def test_arming_runs_again_when_the_settings_change(shipped, varied):
+    for stack in (shipped, varied):
+        _, armed = stack.only("Custom::BedrockSpendArmed")
+        assert armed["Properties"]["Settings"] == stack.configuration.settings.to_json()
+
+
+def test_the_mode_reaches_the_functions(shipped, varied):
+    for stack, enforce in ((shipped, True), (varied, False)):
+        variables = stack.functions()["stop"].properties["Environment"]["Variables"]
+        assert json.loads(variables["GUARDRAIL"])["enforce"] is enforce
+
+
+def test_settings_too_long_for_a_function_are_refused_with_what_to_do(shipped, tmp_path):
+    many = replace(shipped.configuration.settings, regions=("us-east-1",) * 300)
+    configuration = replace(shipped.configuration, settings=many)
+    with pytest.raises(GuardrailError, match=r"regions: \d+ characters of settings, .* holds 3000: shorten"):
+        synthesized(configuration, tmp_path)

@@ -1,0 +1,130 @@
+"""Invariant 6: more usage never loosens a verdict, and no input makes the meter report less than was spent."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lambdas.core.decision import decide
+from lambdas.core.limits import Allowance, Ladder, Limit, Verdict
+from lambdas.core.prices import PriceTable
+from lambdas.core.spend import Spend, price_reading
+from lambdas.core.usage import Kind, Reading, Sample, Series, clean_count
+from lambdas.core.windows import Window
+
+NOW = datetime(2026, 11, 22, 18, 30, tzinfo=UTC)
+PRICES = PriceTable.load()
+
+money = st.decimals(min_value=0, max_value=10**7, places=4)
+limits = st.lists(
+    st.builds(
+        Limit,
+        st.sampled_from(Window),
+        st.decimals(min_value="0.01", max_value=10**6, places=2),
+        st.builds(
+            Ladder,
+            st.none() | st.decimals(min_value=1, max_value=49, places=0),
+            st.none() | st.decimals(min_value=50, max_value=99, places=0),
+        ),
+    ),
+    min_size=1,
+    max_size=5,
+)
+allowances = st.lists(
+    st.builds(
+        Allowance,
+        st.decimals(min_value=1, max_value=10**4, places=2),
+        st.datetimes(datetime(2026, 11, 22), datetime(2026, 11, 23)).map(lambda at: at.replace(tzinfo=UTC)),  # noqa: DTZ001
+        st.just("r"),
+        st.just("b"),
+    ),
+    max_size=3,
+)
+
+
+def spend(amounts: tuple[Decimal, Decimal, Decimal, Decimal], gaps: tuple[str, ...] = ()) -> Spend:
+    burn, hour, day, month = amounts
+    return Spend(NOW, burn, {Window.HOUR: hour, Window.DAY: day, Window.MONTH: month}, {}, {}, gaps)
+
+
+four = st.tuples(money, money, money, money)
+
+
+@given(less=four, more=four, limits=limits, allowances=allowances, minutes=st.integers(0, 60))
+def test_more_spend_never_loosens_a_verdict(less, more, limits, allowances, minutes):
+    larger = tuple(max(a, b) for a, b in zip(less, more, strict=True))
+    reaction = timedelta(minutes=minutes)
+    before = decide(spend(less), limits, allowances, Verdict.OK, reaction, NOW)
+    after = decide(spend(larger), limits, allowances, Verdict.OK, reaction, NOW)
+    assert after.verdict >= before.verdict
+
+
+@given(amounts=four, limits=limits, previous=st.sampled_from(Verdict))
+def test_an_incomplete_figure_never_lowers_a_verdict(amounts, limits, previous):
+    incomplete = decide(spend(amounts, ("gap",)), limits, (), previous, timedelta(minutes=4), NOW)
+    complete = decide(spend(amounts), limits, (), previous, timedelta(minutes=4), NOW)
+    assert incomplete.verdict == max(previous, complete.verdict)
+
+
+@given(amounts=four, limits=limits, faster=st.integers(0, 60), slower=st.integers(0, 60))
+def test_a_slower_reaction_never_loosens_a_verdict(amounts, limits, faster, slower):
+    quick, slow = sorted((faster, slower))
+    verdicts = [
+        decide(spend(amounts), limits, (), Verdict.OK, timedelta(minutes=each), NOW).verdict for each in (quick, slow)
+    ]
+    assert verdicts[0] <= verdicts[1]
+
+
+@given(st.floats() | st.integers() | st.none() | st.text() | st.booleans())
+def test_a_count_is_never_below_what_was_measured(value):
+    count = clean_count(value)
+    assert count is None or count >= value
+
+
+models = st.sampled_from(["amazon.nova-pro-v1:0", "us.anthropic.claude-opus-5", "newco.colossus", "x.embed-y"])
+
+
+def _series(model: str, kind: Kind) -> Series:
+    return Series("us-east-1", "AWS/Bedrock", kind.value, (("ModelId", model),), model, kind)
+
+
+samples = st.lists(
+    st.builds(
+        lambda model, kind, ago, count: Sample(
+            _series(model, kind), Window.HOUR.start(NOW - timedelta(hours=ago)), 3600, count
+        ),
+        models,
+        st.sampled_from(Kind),
+        st.integers(0, 500),
+        st.integers(0, 10**9),
+    ),
+    max_size=20,
+    unique_by=lambda each: (each.series, each.start),
+)
+
+
+@given(samples)
+def test_windows_nest_and_every_sample_of_the_month_is_in_it(samples):
+    found = price_reading(Reading(NOW, samples), PRICES).by_window
+    assert found[Window.HOUR] <= found[Window.DAY] <= found[Window.MONTH]
+    month = Window.MONTH.start(NOW)
+    expected = sum(
+        (
+            PRICES.quote(each.series.model, each.start).price.of(each.series.kind) * each.count
+            for each in samples
+            if each.start >= month
+        ),
+        Decimal(0),
+    )
+    assert found[Window.MONTH] == expected
+
+
+@given(samples, st.randoms(use_true_random=False))
+def test_the_order_and_the_repetition_of_samples_do_not_matter(samples, random):
+    shuffled = [*samples, *samples]
+    random.shuffle(shuffled)
+    assert (
+        price_reading(Reading(NOW, shuffled), PRICES).by_window
+        == price_reading(Reading(NOW, samples), PRICES).by_window
+    )

@@ -1,0 +1,345 @@
+"""guardrail.toml: the shipped file, and one line for every kind of mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from lambdas import settings as lambda_settings
+from lambdas.core.limits import Ladder, Limit
+from lambdas.core.windows import Window
+from stacks.configuration import ConfigurationError, load
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "guardrail.toml"
+
+MINIMAL = """\
+mode = "report-only"
+regions = ["us-east-1"]
+[limits]
+month = 100
+[budget]
+monthly_usd = 100
+"""
+
+EMAIL_RULE = "must be an e-mail address"
+EXEMPT_RULE = 'must be "role/NAME" or "user/NAME", the path included; * and ? are allowed'
+PREFIX_RULE = "must be 3 to 32 lower-case letters, digits and dashes, a letter first and no dash last"
+USD_RULE = "must be a number of USD from 0.01 to 1,000,000,000"
+PERCENT_RULE = "must be a percentage above 0 and below 100"
+UNKNOWN = "is no key of this file"
+MISSING = "is missing and has no default"
+NOT_BEDROCK = "must be an AWS region that has Bedrock"
+REGIONS = 'regions = ["us-east-1", "us-east-2", "us-west-2", "eu-central-1"]'
+
+
+@pytest.fixture
+def write(tmp_path):
+    def _write(text):
+        file = tmp_path / "guardrail.toml"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return _write
+
+
+def edited(*edits):
+    """Return the shipped file with passages replaced; each must be there exactly once."""
+    text = SHIPPED.read_text(encoding="utf-8")
+    for old, new in edits:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+def complaint(file):
+    with pytest.raises(ConfigurationError) as caught:
+        load(file)
+    return str(caught.value)
+
+
+def test_the_shipped_file_is_what_the_documentation_says():
+    configuration = load(SHIPPED)
+    settings = configuration.settings
+    ladder = Ladder(warn=Decimal(50), step_down=Decimal(80))
+    assert settings.enforce is True
+    assert settings.prefix == "bedrock-spend"
+    assert settings.regions == ("us-east-1", "us-east-2", "us-west-2", "eu-central-1")
+    assert settings.limits == (
+        Limit(Window.MINUTE, Decimal(5), ladder),
+        Limit(Window.DAY, Decimal(50), ladder),
+        Limit(Window.MONTH, Decimal(500), ladder),
+    )
+    assert settings.budget == ladder
+    assert settings.reaction == timedelta(seconds=240)
+    assert settings.exempt == ()
+    assert settings.external_anthropic is False
+    assert configuration.emails == ()
+    assert configuration.budget_usd == Decimal(500)
+    assert configuration.step_down_output_usd == Decimal(15)
+    assert configuration.keep_ledger is False
+
+
+def test_the_shipped_file_says_in_its_first_line_what_to_do():
+    first = SHIPPED.read_text(encoding="utf-8").partition("\n")[0]
+    assert first.startswith("# EDIT THESE LIMITS BEFORE YOU DEPLOY")
+    assert 'mode = "enforce"' in first
+
+
+def test_everything_with_a_default_can_be_left_out(write):
+    configuration = load(write(MINIMAL))
+    settings = configuration.settings
+    nothing = Ladder(warn=None, step_down=None)
+    assert settings.enforce is False
+    assert settings.prefix == "bedrock-spend"
+    assert settings.limits == (Limit(Window.MONTH, Decimal(100), nothing),)
+    assert settings.budget == nothing
+    assert settings.reaction == timedelta(seconds=240)
+    assert configuration.step_down_output_usd == Decimal(15)
+
+
+def test_the_defaults_are_those_of_the_shipped_file(write):
+    """Whoever deletes an optional table gets what the file showed; the ladder alone is off when left out."""
+    text = SHIPPED.read_text(encoding="utf-8")
+    start, end = text.index("[reaction]"), text.index("[budget]")
+    shorter = text[:start] + text[end : text.index("[exempt]")]
+    assert load(write(shorter)) == load(SHIPPED)
+
+
+def test_amounts_are_exact(write):
+    configuration = load(
+        write(edited(("minute = 5", "minute = 0.10"), ("monthly_usd = 500", "monthly_usd = 1_234.56")))
+    )
+    assert configuration.settings.limits[0].usd == Decimal("0.10")
+    assert configuration.budget_usd == Decimal("1234.56")
+
+
+def test_what_the_functions_are_told_is_what_was_configured(write):
+    text = edited(
+        ("principals = []", 'principals = ["role/ops/break-glass", "user/*"]'),
+        ("minute = 5", "minute = 0.1\nhour = 20"),
+        ("warn = 50\n", ""),
+        ('"enforce"\n\n', '"report-only"\n\n'),
+        ("external_anthropic = false", "external_anthropic = true"),
+    )
+    settings = load(write(text)).settings
+    assert lambda_settings.read({lambda_settings.VARIABLE: settings.to_json()}) == settings
+
+
+MISTAKES = {
+    "an unknown key": (('"enforce"\n\n', '"enforce"\ncolour = "red"\n\n'), f'colour = "red": {UNKNOWN}'),
+    "an unknown key of a table": (("minute = 5", "minute = 5\nweek = 1"), f"limits.week = 1: {UNKNOWN}"),
+    "an unknown table": (("[options]", "[option]\nx = [1, true]\n[options]"), f"option = {{x = [1, true]}}: {UNKNOWN}"),
+    "a key in the wrong table": (("[options]", "[options]\nminute = 1"), f"options.minute = 1: {UNKNOWN}"),
+    "text for a number": (("minute = 5", 'minute = "5"'), f'limits.minute = "5": {USD_RULE}'),
+    "a list for a number": (("minute = 5", "minute = [5]"), f"limits.minute = [5]: {USD_RULE}"),
+    "a date for a number": (("minute = 5", "minute = 1979-05-27"), f"limits.minute = 1979-05-27: {USD_RULE}"),
+    "a truth value for a number": (("minute = 5", "minute = true"), f"limits.minute = true: {USD_RULE}"),
+    "a truth value for a percentage": (("warn = 50", "warn = false"), f"ladder.warn = false: {PERCENT_RULE}"),
+    "a truth value for seconds": (
+        ("seconds = 240", "seconds = true"),
+        "reaction.seconds = true: Input should be a valid integer",
+    ),
+    "a fraction of a second": (
+        ("seconds = 240", "seconds = 2.5"),
+        "reaction.seconds = 2.5: Input should be a valid integer",
+    ),
+    "text for a truth value": (
+        ("external_anthropic = false", 'external_anthropic = "no"'),
+        'options.external_anthropic = "no": Input should be a valid boolean',
+    ),
+    "a number for a truth value": (
+        ("keep_ledger = false", "keep_ledger = 0"),
+        "options.keep_ledger = 0: Input should be a valid boolean",
+    ),
+    "a number for a region": ((REGIONS, "regions = [1]"), "regions[0] = 1: Input should be a valid string"),
+    "a word for a list": ((REGIONS, 'regions = "us-east-1"'), 'regions = "us-east-1": Input should be a valid list'),
+    "a number for a table": (
+        ("[limits]\nminute = 5\nday = 50\nmonth = 500\n", "limits = 5\n"),
+        "limits = 5: must be a table",
+    ),
+    "another mode": (
+        ('"enforce"\n\n', '"enforced"\n\n'),
+        "mode = \"enforced\": Input should be 'enforce' or 'report-only'",
+    ),
+    "a limit of nothing": (("minute = 5", "minute = 0"), f"limits.minute = 0: {USD_RULE}"),
+    "a limit below nothing": (("minute = 5", "minute = -0.5"), f"limits.minute = -0.5: {USD_RULE}"),
+    "a limit beyond reason": (
+        ("month = 500", "month = 1_000_000_001"),
+        f"limits.month = 1000000001: {USD_RULE}",
+    ),
+    "a limit that is no number": (
+        ("minute = 5", "minute = nan"),
+        f"limits.minute = NaN: {USD_RULE}",
+    ),
+    "a limit without end": (
+        ("minute = 5", "minute = inf"),
+        f"limits.minute = Infinity: {USD_RULE}",
+    ),
+    "a budget of nothing": (
+        ("monthly_usd = 500", "monthly_usd = 0"),
+        f"budget.monthly_usd = 0: {USD_RULE}",
+    ),
+    "a budget without end": (
+        ("monthly_usd = 500", "monthly_usd = -inf"),
+        f"budget.monthly_usd = -Infinity: {USD_RULE}",
+    ),
+    "a price of nothing": (
+        ("output_usd_per_million = 15", "output_usd_per_million = 0"),
+        f"step_down.output_usd_per_million = 0: {USD_RULE}",
+    ),
+    "a rung at the top": (
+        ("step_down = 80", "step_down = 100"),
+        f"ladder.step_down = 100: {PERCENT_RULE}",
+    ),
+    "a rung at the bottom": (("warn = 50", "warn = 0"), f"ladder.warn = 0: {PERCENT_RULE}"),
+    "too long a reaction": (
+        ("seconds = 240", "seconds = 3601"),
+        "reaction.seconds = 3601: Input should be less than or equal to 3600",
+    ),
+    "a reaction before the cause": (
+        ("seconds = 240", "seconds = -1"),
+        "reaction.seconds = -1: Input should be greater than or equal to 0",
+    ),
+    "rungs in the wrong order": (
+        ("warn = 50", "warn = 80"),
+        "ladder = {warn = 80, step_down = 80}: warn must be below step_down",
+    ),
+    "a minute above the day": (
+        ("minute = 5", "minute = 51"),
+        "limits = {minute = 51, day = 50, month = 500}: minute must not be above day: it could never be reached",
+    ),
+    "a day above the month": (
+        ("day = 50", "day = 500.01"),
+        "limits = {minute = 5, day = 500.01, month = 500}: day must not be above month: it could never be reached",
+    ),
+    "no limit at all": (
+        ("minute = 5\nday = 50\nmonth = 500\n", ""),
+        "limits = {}: must set at least one of minute, hour, day, month",
+    ),
+    "no region": ((REGIONS, "regions = []"), "regions = []: Value should have at least 1 item after validation, not 0"),
+    "a region twice": (
+        (REGIONS, 'regions = ["us-east-1", "us-east-1"]'),
+        'regions = ["us-east-1", "us-east-1"]: must not name anything twice (us-east-1)',
+    ),
+    "an unknown region": ((REGIONS, 'regions = ["us-east-1", "mars-1"]'), f'regions[1] = "mars-1": {NOT_BEDROCK}'),
+    "a region without Bedrock": ((REGIONS, 'regions = ["aws-global"]'), f'regions[0] = "aws-global": {NOT_BEDROCK}'),
+    "no mode": (('mode = "enforce"\n\n', ""), f"mode: {MISSING}"),
+    "no regions": ((REGIONS, ""), f"regions: {MISSING}"),
+    "no limits": (("[limits]\nminute = 5\nday = 50\nmonth = 500\n", ""), f"limits: {MISSING}"),
+    "no budget": (("[budget]\nmonthly_usd = 500\n", ""), f"budget: {MISSING}"),
+    "no amount of the budget": (("monthly_usd = 500\n", ""), f"budget.monthly_usd: {MISSING}"),
+    "no address": (("emails = []", 'emails = ["ops"]'), f'emails[0] = "ops": {EMAIL_RULE}'),
+    "an address with a blank": (
+        ("emails = []", 'emails = ["a@b.example", "on call@b.example"]'),
+        f'emails[1] = "on call@b.example": {EMAIL_RULE}',
+    ),
+    "an address twice": (
+        ("emails = []", 'emails = ["a@b.example", "a@b.example"]'),
+        'emails = ["a@b.example", "a@b.example"]: must not name anything twice (a@b.example)',
+    ),
+    "an exempt name alone": (
+        ("principals = []", 'principals = ["break-glass"]'),
+        f'exempt.principals[0] = "break-glass": {EXEMPT_RULE}',
+    ),
+    "an exempt group": (
+        ("principals = []", 'principals = ["group/admins"]'),
+        f'exempt.principals[0] = "group/admins": {EXEMPT_RULE}',
+    ),
+    "an exempt ARN": (
+        ("principals = []", 'principals = ["arn:aws:iam::123456789012:role/x"]'),
+        f'exempt.principals[0] = "arn:aws:iam::123456789012:role/x": {EXEMPT_RULE}',
+    ),
+    "everybody exempt": (("principals = []", 'principals = ["*"]'), f'exempt.principals[0] = "*": {EXEMPT_RULE}'),
+    "an exempt name twice": (
+        ("principals = []", 'principals = ["role/x", "role/x"]'),
+        'exempt.principals = ["role/x", "role/x"]: must not name anything twice (role/x)',
+    ),
+    "a prefix in capitals": (('"bedrock-spend"\n', '"Bedrock"\n'), f'prefix = "Bedrock": {PREFIX_RULE}'),
+    "a prefix of one letter": (('"bedrock-spend"\n', '"b"\n'), f'prefix = "b": {PREFIX_RULE}'),
+    "a prefix with a path": (('"bedrock-spend"\n', '"a/b"\n'), f'prefix = "a/b": {PREFIX_RULE}'),
+    "a prefix with a dash at its end": (('"bedrock-spend"\n', '"spend-"\n'), f'prefix = "spend-": {PREFIX_RULE}'),
+}
+
+
+@pytest.mark.parametrize(("edit", "line"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_told_in_one_line_with_file_key_value_and_rule(edit, line, write):
+    file = write(edited(edit))
+    assert complaint(file) == f"{file}: {line}"
+
+
+@pytest.mark.parametrize(
+    ("edit", "place"),
+    [
+        (("day = 50\n", "day = 50\nday = 60\n"), "line 22"),
+        (("[ladder]", "[limits]"), "line 26"),
+        (("day = 50\n", "day 50\n"), "line 21"),
+    ],
+    ids=["a key twice", "a table twice", "no equals sign"],
+)
+def test_what_is_not_toml_is_told_with_its_place(edit, place, write):
+    file = write(edited(edit))
+    said = complaint(file)
+    assert said.startswith(f"{file}: is not TOML: ")
+    assert place in said
+    assert "\n" not in said
+
+
+def test_what_is_not_text_is_told(tmp_path):
+    file = tmp_path / "guardrail.toml"
+    file.write_bytes(b"\xff\xfe")
+    said = complaint(file)
+    assert said.startswith(f"{file}: is not TOML: ")
+    assert "\n" not in said
+
+
+def test_a_file_that_is_not_there_is_told_with_what_to_do(tmp_path):
+    file = tmp_path / "nowhere.toml"
+    assert complaint(file) == (
+        f"{file}: cannot be read (No such file or directory); give its path with `cdk deploy -c guardrail=PATH`"
+    )
+
+
+def test_each_of_several_mistakes_has_its_line(write):
+    file = write(edited(("minute = 5", "minute = 0"), ("warn = 50", "warn = 200"), ("[options]", "[options]\nx = 1")))
+    assert complaint(file).splitlines() == [
+        f"{file}: limits.minute = 0: {USD_RULE}",
+        f"{file}: ladder.warn = 200: {PERCENT_RULE}",
+        f"{file}: options.x = 1: {UNKNOWN}",
+    ]
+
+
+def test_an_empty_file_names_all_that_is_needed(write):
+    file = write("")
+    assert complaint(file).splitlines() == [
+        f"{file}: {key}: {MISSING}" for key in ("mode", "regions", "limits", "budget")
+    ]
+
+
+def test_the_app_ends_with_that_line_and_nothing_else(write, tmp_path):
+    file = write(edited(("minute = 5", "minute = 0")))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    run = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={
+            "PATH": path,
+            "HOME": str(tmp_path),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "CDK_CONTEXT_JSON": json.dumps({"guardrail": str(file)}),
+            "CDK_OUTDIR": str(tmp_path / "out"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert run.returncode == 1
+    assert run.stderr.splitlines() == [f"{file}: limits.minute = 0: {USD_RULE}"]
+    assert run.stdout == ""
+    assert not (tmp_path / "out" / "manifest.json").exists()

@@ -1,0 +1,215 @@
+"""A tick of the meter: what it judges, what it asks for, and that no failed call makes it silent."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from lambdas.core.errors import AwsCallError
+from lambdas.core.levels import Level
+from lambdas.core.limits import Allowance, Ladder, Limit, Verdict
+from lambdas.core.notice import Notice
+from lambdas.core.prices import PriceTable
+from lambdas.core.usage import Kind, Reading, Sample, Series
+from lambdas.core.windows import Window
+from lambdas.metering import MeterTools, Tick, tick
+from tests.fakes import FakeBrake, FakeLedger, FakeUsage, refused
+from tests.unit.test_stopping import LINKS
+
+NOVA = "amazon.nova-pro-v1:0"  # $3.20 per million output tokens
+SERIES = Series("us-east-1", "AWS/Bedrock", "OutputTokenCount", (("ModelId", NOVA),), NOVA, Kind.OUTPUT)
+DAY = Limit(Window.DAY, Decimal(50), Ladder(Decimal(50), Decimal(80)))
+
+
+@dataclass
+class Meter:
+    """The meter in an account in memory."""
+
+    prices: PriceTable
+    now: datetime
+    brake: FakeBrake = field(default_factory=FakeBrake)
+    ledger: FakeLedger = field(default_factory=FakeLedger)
+    usage: FakeUsage = field(init=False)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    sent: list[Notice] = field(default_factory=list)
+    stop_is_down: bool = False
+    enforce: bool = True
+
+    def __post_init__(self) -> None:
+        self.usage = FakeUsage(Reading(self.now, []), [SERIES])
+
+    def spent(self, usd: str, gaps: tuple[str, ...] = ()) -> "Meter":
+        count = int(Decimal(usd) / Decimal("3.2") * 1_000_000)
+        self.usage.reading = Reading(self.now, [Sample(SERIES, Window.HOUR.start(self.now), 3600, count)], gaps)
+        return self
+
+    def ask(self, request: dict[str, Any]) -> None:
+        if self.stop_is_down:
+            raise refused("lambda:InvokeFunction")
+        self.asked.append(request)
+
+    def tick(self) -> Tick:
+        tools = MeterTools(
+            usage=self.usage,
+            ledger=self.ledger,
+            brake=self.brake,
+            prices=self.prices,
+            limits=(DAY,),
+            reaction=timedelta(minutes=4),
+            enforce=self.enforce,
+            links=LINKS,
+            ask_for_stop=self.ask,
+            send=self.sent.append,
+        )
+        return tick(self.now, tools)
+
+
+@pytest.fixture
+def meter(prices: PriceTable, now: datetime) -> Meter:
+    return Meter(prices, now)
+
+
+def test_nothing_spent_asks_for_nothing_and_mails_nobody(meter: Meter):
+    found = meter.tick()
+    assert (found.decision.verdict, found.asked, found.problems) == (Verdict.OK, None, ())
+    assert (meter.asked, meter.sent) == ([], [])
+
+
+def test_a_limit_that_is_reached_asks_for_a_stop_with_its_reason_and_figures(meter: Meter):
+    meter.spent("60").tick()
+    request = meter.asked[0]
+    assert (request["source"], request["level"], request["reassert"]) == ("meter", "stop", False)
+    assert request["reason"].startswith("$60.00 of $50/day")
+    assert request["spend"]["models"] == (f"$60.00 today  {NOVA} (us-east-1)",)
+
+
+def test_a_rung_below_asks_for_a_step_down(meter: Meter):
+    meter.spent("45").tick()
+    assert meter.asked[0]["level"] == "step-down"
+
+
+def test_a_warning_is_mailed_once(meter: Meter):
+    meter.spent("30").tick()
+    meter.tick()
+    assert [each.subject for each in meter.sent] == ["Bedrock spend: warning"]
+    assert "$30.00 of $50/day" in meter.sent[0].text
+    assert meter.asked == []
+
+
+def test_while_the_brake_is_on_it_is_kept_on_without_a_word(meter: Meter):
+    meter.brake.level = Level.STOP
+    meter.spent("60").tick()
+    assert (meter.asked[0]["level"], meter.asked[0]["reassert"]) == ("stop", True)
+
+
+def test_a_stop_by_a_person_is_kept_on_however_little_is_spent(meter: Meter):
+    meter.brake.level = meter.brake.sweep_level = Level.STOP
+    assert meter.tick().asked is Level.STOP
+    assert meter.asked[0]["reassert"] is True
+
+
+def test_a_brake_that_was_opened_behind_its_back_is_asked_for_again(meter: Meter):
+    meter.ledger.level = Level.STOP
+    assert meter.tick().asked is Level.STOP
+
+
+def test_a_stop_that_did_not_happen_is_asked_for_again_as_news(meter: Meter):
+    meter.spent("60").tick()
+    meter.tick()
+    assert [each["reassert"] for each in meter.asked] == [False, False]
+
+
+def test_report_only_tells_of_a_crossed_limit_once(meter: Meter):
+    meter.enforce = False
+    meter.spent("60").tick()
+    meter.tick()
+    assert [(each["level"], each["reassert"]) for each in meter.asked] == [("stop", False)]
+
+
+def test_report_only_keeps_a_persons_kill_on(meter: Meter):
+    meter.enforce = False
+    meter.ledger.level = Level.STOP
+    meter.spent("60").tick()
+    assert [(each["level"], each["reassert"]) for each in meter.asked] == [("stop", True)]
+
+
+def test_a_stop_above_a_step_down_is_news(meter: Meter):
+    meter.brake.level = meter.ledger.level = Level.STEP_DOWN
+    meter.spent("60").tick()
+    assert [(each["level"], each["reassert"]) for each in meter.asked] == [("stop", False)]
+
+
+def test_an_allowance_holds_the_stop_back(meter: Meter):
+    meter.ledger.granted = [Allowance(Decimal(100), meter.now + timedelta(hours=1), "report", "ada")]
+    assert meter.spent("60").tick().decision.verdict is Verdict.OK
+
+
+def test_without_the_ledger_the_limits_still_hold(meter: Meter):
+    meter.ledger.down = True
+    found = meter.spent("60").tick()
+    assert found.asked is Level.STOP
+    assert any("ledger cannot be read" in each for each in found.problems)
+
+
+def test_without_iam_the_limits_still_hold(meter: Meter):
+    meter.brake.refuses = {"levels": "ServiceFailure"}
+    found = meter.spent("60").tick()
+    assert (found.level, found.asked) == (None, Level.STOP)
+    assert any("ServiceFailure" in each for each in found.problems)
+
+
+def test_a_stop_function_that_cannot_be_reached_is_a_problem_and_the_verdict_is_still_recorded(meter: Meter):
+    meter.stop_is_down = True
+    found = meter.spent("60").tick()
+    assert any("lambda:InvokeFunction" in each for each in found.problems)
+    assert meter.ledger.verdict is Verdict.STOP
+
+
+def test_an_incomplete_reading_is_a_problem_and_never_lowers_the_verdict(meter: Meter):
+    meter.ledger.verdict = Verdict.STOP
+    found = meter.spent("0", gaps=("us-east-1: cannot be read",)).tick()
+    assert found.decision.verdict is Verdict.STOP
+    assert found.problems == ("us-east-1: cannot be read",)
+
+
+def test_series_cloudwatch_no_longer_lists_are_still_read(meter: Meter):
+    idle = Series("eu-west-1", "AWS/Bedrock", "InputTokenCount", (("ModelId", "old"),), "old", Kind.INPUT)
+    meter.ledger.series = {idle}
+    meter.tick()
+    assert set(meter.usage.asked[0]) == {idle, SERIES}
+    assert meter.ledger.series == {idle, SERIES}
+
+
+def test_a_release_that_stopped_half_way_is_reported(meter: Meter):
+    meter.brake.sweep_level = Level.STOP
+    assert any("release stopped half-way" in each for each in meter.tick().problems)
+
+
+def test_the_history_keeps_changes_only_and_the_latest_is_always_there(meter: Meter):
+    meter.tick()
+    meter.tick()
+    meter.spent("60").tick()
+    assert [body["verdict"] for _, body in meter.ledger.records] == ["ok", "stop"]
+    assert meter.ledger.latest is not None
+    assert meter.ledger.latest["verdict"] == "stop"
+
+
+def test_a_listing_that_failed_is_a_gap(meter: Meter):
+    meter.usage.gaps = ("eu-west-1: AWS/Bedrock cannot be listed",)
+    assert "eu-west-1: AWS/Bedrock cannot be listed" in meter.tick().problems
+
+
+def test_a_bug_is_not_swallowed(meter: Meter, monkeypatch):
+    def broken(_now: datetime) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(meter.ledger, "allowances", broken)
+    with pytest.raises(ZeroDivisionError):
+        meter.tick()
+
+
+def test_errors_name_the_permission_they_need():
+    error = AwsCallError("iam:AttachRolePolicy", "LimitExceeded", "too many")
+    assert str(error) == "iam:AttachRolePolicy: LimitExceeded: too many"

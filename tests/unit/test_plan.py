@@ -1,0 +1,201 @@
+"""Plans are values: what a stop, a release and arming would do, in order."""
+
+from lambdas.core.levels import Level
+from lambdas.core.plan import (
+    Attach,
+    BrakeState,
+    Detach,
+    Job,
+    PolicyState,
+    StopJob,
+    Switch,
+    holder_of,
+    plan_arming,
+    plan_release,
+    plan_sweep,
+    plan_switch,
+    switch_to,
+)
+from lambdas.core.principals import Capability, Principal, PrincipalKind, Spared
+
+BRAKE = "arn:aws:iam::123456789012:policy/bedrock-spend-brake"
+SWEEP = "arn:aws:iam::123456789012:policy/bedrock-spend-sweep"
+VERSIONS = {Level.RELEASED: "v3", Level.STEP_DOWN: "v2", Level.STOP: "v1"}
+SPARED = Spared(("role/break-glass", "user/ops/*"), "/bedrock-spend/")
+JOB = Job("us-east-1", "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abc", "nightly")
+
+
+def brake_state(brake=Level.RELEASED, sweep=Level.RELEASED, *, versions=VERSIONS, swept=()):
+    return BrakeState(
+        PolicyState(BRAKE, brake, versions),
+        PolicyState(SWEEP, sweep, versions, holders=frozenset(swept)),
+    )
+
+
+def principal(name, *attached, kind=PrincipalKind.ROLE, path="/", capability=Capability.WILDCARD):
+    arn = f"arn:aws:iam::123456789012:{kind}{path}{name}"
+    return Principal(arn, kind, name, path, capability, frozenset(attached))
+
+
+SERVICE_LINKED = principal("AWSServiceRoleForX", path="/aws-service-role/x.amazonaws.com/")
+IDENTITY_CENTER = principal("AWSReservedSSO_Dev_0123456789abcdef", path="/aws-reserved/sso.amazonaws.com/")
+
+
+def test_a_stop_switches_the_brake_before_the_sweep():
+    plan = plan_switch(brake_state(), Level.STOP)
+    assert plan.steps == (Switch(BRAKE, Level.STOP, "v1"), Switch(SWEEP, Level.STOP, "v1"))
+    assert plan.uncovered == {}
+
+
+def test_what_is_at_its_level_already_is_not_switched():
+    assert plan_switch(brake_state(Level.STOP, Level.STOP), Level.STOP).steps == ()
+    half_way = plan_switch(brake_state(Level.STOP, Level.RELEASED), Level.STOP)
+    assert half_way.steps == (Switch(SWEEP, Level.STOP, "v1"),)
+
+
+def test_a_default_version_of_somebody_elses_is_switched_away():
+    assert plan_switch(brake_state(None, Level.STOP), Level.STOP).steps == (Switch(BRAKE, Level.STOP, "v1"),)
+
+
+def test_each_policy_is_switched_to_its_own_version():
+    state = BrakeState(
+        PolicyState(BRAKE, Level.RELEASED, {Level.STEP_DOWN: "v7"}),
+        PolicyState(SWEEP, Level.STOP, {Level.STEP_DOWN: "v4"}),
+    )
+    assert plan_switch(state, Level.STEP_DOWN).steps == (
+        Switch(BRAKE, Level.STEP_DOWN, "v7"),
+        Switch(SWEEP, Level.STEP_DOWN, "v4"),
+    )
+
+
+def test_a_level_without_a_version_is_left_out():
+    without_stop = {Level.RELEASED: "v3"}
+    assert switch_to(PolicyState(BRAKE, Level.RELEASED, without_stop), Level.STOP) == ()
+    assert plan_switch(brake_state(versions={}), Level.STOP).steps == ()
+
+
+def test_a_sweep_reaches_the_capable_that_are_not_armed():
+    people = [
+        principal("agents", capability=Capability.NAMED),
+        principal("admin"),
+        principal("dev", kind=PrincipalKind.USER),
+    ]
+    plan = plan_sweep(brake_state(), people, SPARED, ())
+    assert plan.steps == (Attach(SWEEP, "role/agents"), Attach(SWEEP, "role/admin"), Attach(SWEEP, "user/dev"))
+    assert plan.uncovered == {}
+
+
+def test_a_sweep_leaves_alone_whom_it_must():
+    people = [
+        principal("armed", BRAKE),
+        principal("swept-already", SWEEP),
+        principal("both", BRAKE, SWEEP, "arn:aws:iam::aws:policy/AdministratorAccess"),
+        principal("break-glass"),
+        principal("on-call", kind=PrincipalKind.USER, path="/ops/"),
+        principal("stop-function", path="/bedrock-spend/"),
+        principal("web", capability=Capability.NONE),
+    ]
+    plan = plan_sweep(brake_state(), people, SPARED, ())
+    assert plan.steps == ()
+    assert plan.uncovered == {}
+
+
+def test_a_policy_of_a_similar_name_does_not_count_as_armed():
+    foreign = f"{BRAKE}-2"
+    assert plan_sweep(brake_state(), [principal("x", foreign)], SPARED, ()).steps == (Attach(SWEEP, "role/x"),)
+
+
+def test_a_sweep_names_whom_it_cannot_reach_and_what_to_do():
+    plan = plan_sweep(brake_state(), [SERVICE_LINKED, IDENTITY_CENTER, principal("agents")], SPARED, ())
+    assert plan.steps == (Attach(SWEEP, "role/agents"),)
+    assert set(plan.uncovered) == {SERVICE_LINKED.arn, IDENTITY_CENTER.arn}
+    assert "service-linked role" in plan.uncovered[SERVICE_LINKED.arn]
+    assert "permission set" in plan.uncovered[IDENTITY_CENTER.arn]
+
+
+def test_an_unmodifiable_role_that_cannot_spend_or_is_armed_is_no_gap():
+    incapable = principal("AWSServiceRoleForY", path="/aws-service-role/y/", capability=Capability.NONE)
+    # A permission set that references the brake policy arms its roles.
+    armed = principal("AWSReservedSSO_Dev_0", BRAKE, path="/aws-reserved/sso.amazonaws.com/")
+    assert plan_sweep(brake_state(), [incapable, armed], SPARED, ()).uncovered == {}
+
+
+def test_jobs_are_stopped_after_their_callers_are_denied():
+    plan = plan_sweep(brake_state(), [principal("agents")], SPARED, [JOB])
+    assert plan.steps == (Attach(SWEEP, "role/agents"), StopJob(JOB))
+
+
+def test_a_release_switches_both_policies_before_it_leaves_the_swept():
+    state = brake_state(Level.STOP, Level.STOP, swept={"user/b", "role/a"})
+    assert plan_release(state).steps == (
+        Switch(BRAKE, Level.RELEASED, "v3"),
+        Switch(SWEEP, Level.RELEASED, "v3"),
+        Detach(SWEEP, "role/a"),
+        Detach(SWEEP, "user/b"),
+    )
+
+
+def test_a_release_of_what_is_released_does_nothing():
+    assert plan_release(brake_state()).steps == ()
+
+
+def test_a_release_that_was_interrupted_leaves_the_rest():
+    assert plan_release(brake_state(swept={"role/a"})).steps == (Detach(SWEEP, "role/a"),)
+
+
+def test_a_release_never_disarms():
+    steps = plan_release(brake_state(Level.STOP, Level.STOP, swept={"role/a"})).steps
+    assert all(step.policy_arn == SWEEP for step in steps if isinstance(step, Detach))
+
+
+def test_arming_takes_those_who_name_bedrock_and_no_wildcards():
+    named = Capability.NAMED
+    people = [
+        principal("agents", capability=named),
+        principal("dev", kind=PrincipalKind.USER, capability=named),
+        principal("admin"),
+        principal("web", capability=Capability.NONE),
+        principal("armed", BRAKE, capability=named),
+        principal("break-glass", capability=named),
+        principal("kill", path="/bedrock-spend/", capability=named),
+    ]
+    plan = plan_arming(BRAKE, people, SPARED)
+    assert plan.steps == (Attach(BRAKE, "role/agents"), Attach(BRAKE, "user/dev"))
+    assert plan.uncovered == {}
+
+
+def test_arming_goes_on_while_a_principal_is_swept():
+    swept = principal("agents", SWEEP, capability=Capability.NAMED)
+    assert plan_arming(BRAKE, [swept], SPARED).steps == (Attach(BRAKE, "role/agents"),)
+
+
+def test_arming_names_whom_it_cannot_arm():
+    role = principal("AWSServiceRoleForZ", path="/aws-service-role/z/", capability=Capability.NAMED)
+    plan = plan_arming(BRAKE, [role, SERVICE_LINKED], SPARED)
+    assert plan.steps == ()
+    assert set(plan.uncovered) == {role.arn}
+
+
+def test_a_holder_is_named_without_its_path():
+    assert holder_of(principal("agents", path="/team/a/")) == "role/agents"
+    assert holder_of(principal("dev", kind=PrincipalKind.USER)) == "user/dev"
+
+
+def test_the_state_follows_the_brake_and_a_foreign_default_counts_as_released():
+    assert brake_state(Level.STOP, Level.RELEASED).level is Level.STOP
+    assert brake_state(None, Level.STOP).level is Level.RELEASED
+
+
+def test_steps_read_as_words():
+    assert str(Switch(BRAKE, Level.STEP_DOWN, "v2")) == "switch bedrock-spend-brake to step-down (v2)"
+    assert str(Attach(SWEEP, "role/agents")) == "attach bedrock-spend-sweep to role/agents"
+    assert str(Detach(SWEEP, "user/dev")) == "detach bedrock-spend-sweep from user/dev"
+    assert str(StopJob(JOB)) == "stop batch job nightly in us-east-1"
+
+
+def test_the_state_is_recorded_in_words():
+    state = BrakeState(
+        PolicyState(BRAKE, Level.STOP, VERSIONS, default_version="v1"),
+        PolicyState(SWEEP, Level.STOP, VERSIONS, default_version="v4"),
+    )
+    assert state.words() == {"level": "stop", "bedrock-spend-brake": "v1", "bedrock-spend-sweep": "v4"}
