@@ -1,6 +1,7 @@
 """The scenes: burn, stop, release, budget, kill, release, destroy. Each checks what it claims."""
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ _PATIENCE = timedelta(seconds=150)
 """The meter is due every 60 to 70 seconds here; two turns and a little."""
 _PROMPT = "All work and no play makes Jack a dull boy. " * 2400
 _PAUSE_SECONDS = 0.3
+_POLICIES_TYPE = "Custom::BedrockSpendBrake"
 _BATCH_JOB = "nightly-embeddings"
 _BUDGET_MESSAGE = """AWS Budget Notification {date}
 AWS Account {account}
@@ -80,7 +82,8 @@ class Drill:
         scene("release after the budget", self.release_again)
         scene("kill with {}", self.kill)
         scene("release after the kill", self.release_after_kill)
-        scene("destroy", self.destroy, always=True)
+        scene("updates during a stop keep it closed", self.update)
+        scene("destroy during the stop", self.destroy, always=True)
 
     # --- scenes ----------------------------------------------------------------------------------------------
 
@@ -218,10 +221,26 @@ class Drill:
         self._expect_as_before()
         return f"{answer['summary']} IAM is byte-identical to before the first stop."
 
+    def update(self) -> str:
+        """Deploy other documents during a stop, once well and once so that CloudFormation rolls back."""
+        self._invoke("KillFunction", {})
+        assembly.update(self.emulator, self._edited("Reran*"), self.stack)
+        self._expect_stopped()
+        check("Reran*" in self._default_document(), "the update did not renew the document of the stop")
+        try:
+            assembly.update(self.emulator, self._edited("Rera*", fails=True), self.stack)
+        except assembly.DeployError as error:
+            check("UPDATE_ROLLBACK_COMPLETE" in str(error), f"the failed update did not roll back: {error}")
+        else:
+            msg = "the update that has to fail went through"
+            raise SceneError(msg)
+        self._expect_stopped()
+        check("Reran*" in self._default_document(), "the rollback did not bring the document of before back")
+        self.story.tell("updated, and rolled back from a failed update, while the brake stayed closed")
+        return "an update and the rollback of a failed one renewed the documents and kept the stop"
+
     def destroy(self) -> str:
         """Destroy while a stop is on, and look for anything that is left."""
-        if not self.story.failures:
-            self._invoke("KillFunction", {})
         assembly.destroy(self.emulator, self.stack)
         # The bucket and the version parameter stand in for `cdk bootstrap`, which a destroy leaves in place.
         bootstrap = {"bucket", "parameter"}
@@ -274,6 +293,27 @@ class Drill:
             outputDataConfig={"s3OutputDataConfig": {"s3Uri": "s3://somebody-elses-data/out/"}},
         )["jobArn"]
         return arn
+
+    def _edited(self, action: str, *, fails: bool = False) -> Path:
+        """Return a copy of the assembly whose brake denies ``bedrock:Rerank`` by another name; or that fails late."""
+        copy = self.assembly.with_name(f"{self.assembly.name}-{action.rstrip('*')}")
+        shutil.copytree(self.assembly, copy)
+        file = copy / f"{self.stack}.template.json"
+        template = json.loads(file.read_text(encoding="utf-8").replace("bedrock:Rerank", f"bedrock:{action}"))
+        policies = next(name for name, each in template["Resources"].items() if each["Type"] == _POLICIES_TYPE)
+        if fails:
+            statement = {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}
+            document = {"Version": "2012-10-17", "Statement": [statement]}
+            nobodys = {"PolicyName": "fails", "Roles": ["no-such-role"], "PolicyDocument": document}
+            late = {"Type": "AWS::IAM::Policy", "Properties": nobodys, "DependsOn": [policies]}
+            template["Resources"]["FailsLate"] = late
+        file.write_text(json.dumps(template), encoding="utf-8")
+        return copy
+
+    def _default_document(self) -> str:
+        iam, arn = self.emulator.client("iam"), self.outputs["BrakePolicyArn"]
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        return json.dumps(iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"])
 
     def _expect_stopped(self, into: dict[str, bool] | None = None) -> None:
         for each in self.people:

@@ -122,6 +122,7 @@ def tick(now: datetime, tools: MeterTools) -> Tick:
     if asked > Level.RELEASED:
         request = {
             "source": "meter",
+            "at": now.isoformat(),
             "level": str(asked),
             "reason": decision.reason if called_for is asked else "kept on until a person releases it",
             "reassert": not news,

@@ -24,6 +24,9 @@ class Memory(Protocol):
     def record(self, kind: str, at: datetime, body: dict[str, Any]) -> None:
         """Keep what was done."""
 
+    def forget_verdict(self) -> None:
+        """Forget what the meter last decided."""
+
     def latest_decision(self) -> Mapping[str, Any] | None:
         """Return what the meter last decided."""
 
@@ -52,7 +55,10 @@ def carry_out(
             msg = f"nothing was released: the allowance cannot be kept ({error}); release without one, or try again"
             raise RefusedError(msg) from error
     # Before the effect, unlike everything else: otherwise the meter could find the brake open and close it again.
+    warning = _over_limit(memory) if request.allowance is None else None
     _attempt("remember the level", lambda: memory.want(Level.RELEASED, now), untold)
+    # A figure that is incomplete holds the last verdict; a person's word is newer than that.
+    _attempt("forget the meter's verdict", memory.forget_verdict, untold)
     outcome = guardrail.release(brake, pause)
     allowance = request.allowance
     words = f"${allowance.usd} more until {allowance.until:%Y-%m-%d %H:%M} UTC" if allowance else None
@@ -76,7 +82,7 @@ def carry_out(
         "allowance": words,
         "note": "Batch jobs that were stopped cannot be resumed; submit them again.",
     }
-    if request.allowance is None and (warning := _over_limit(memory)):
+    if warning:
         answer["warning"] = warning
     if untold:
         answer["not_told"] = untold

@@ -5,8 +5,9 @@ The effect always comes first. The mail and the ledger may fail without holding 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Protocol
 
 from lambdas import guardrail
@@ -15,6 +16,8 @@ from lambdas.core.levels import Level
 from lambdas.core.limits import Ladder, Verdict
 from lambdas.core.notice import Links, Notice, SpendSummary, StopReport, budget_notice, stop_notice
 from lambdas.core.triggers import parse_budget_message
+
+_MAX_RECORDED = 500
 
 
 class Memory(Protocol):
@@ -98,8 +101,13 @@ class Result:
         return answer
 
 
-def parse_meter_request(event: object) -> StopRequest:
-    """Read what the meter sends. Raises RefusedError for anything else: nothing is done."""
+STALE = timedelta(seconds=90)
+"""A request of the meter that waited longer is not carried out: the next one has been asked for by then, and a
+retry from before somebody's release must not stop the account again."""
+
+
+def parse_meter_request(event: object, now: datetime) -> StopRequest:
+    """Read what the meter sends. Raises RefusedError for anything else, and for what is stale: nothing is done."""
     if not isinstance(event, Mapping) or event.get("source") != "meter":
         msg = (
             "this function takes requests of the meter and budget notifications; to stop by hand use the kill function"
@@ -108,11 +116,15 @@ def parse_meter_request(event: object) -> StopRequest:
     try:
         level = Level.named(event["level"])
         reason, reassert = event["reason"], event["reassert"]
+        age = now - datetime.fromisoformat(event["at"])
     except (KeyError, ValueError, TypeError) as error:
         msg = f"a request of the meter that cannot be read ({error!r}): nothing was done; deploy the stack again"
         raise RefusedError(msg) from error
     if level is Level.RELEASED or not isinstance(reason, str) or not isinstance(reassert, bool):
         msg = f"a request of the meter for level {level}, reason {reason!r}: nothing was done"
+        raise RefusedError(msg)
+    if age > STALE:
+        msg = f"a request of the meter from {age.total_seconds():.0f} s ago: nothing was done; newer ones follow it"
         raise RefusedError(msg)
     return StopRequest(level, reason, reassert, SpendSummary.from_json(event.get("spend")))
 
@@ -187,9 +199,11 @@ def _record(report: StopReport) -> dict[str, Any]:
         "reason": report.reason,
         "enforced": report.enforced,
         "before": dict(report.before),
-        "done": list(report.done),
-        "failed": dict(report.failed),
-        "not_stopped": dict(report.uncovered),
+        # An item of the table holds 400 KB; the log has all of them.
+        "done": list(report.done[:_MAX_RECORDED]),
+        "done_count": len(report.done),
+        "failed": dict(islice(report.failed.items(), _MAX_RECORDED)),
+        "not_stopped": dict(islice(report.uncovered.items(), _MAX_RECORDED)),
         "armed": report.armed,
         "verified": report.verified,
     }

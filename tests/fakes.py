@@ -183,6 +183,10 @@ class FakeLedger:
         self._up()
         return self.verdict
 
+    def forget_verdict(self) -> None:
+        self._up()
+        self.verdict = self.latest = None
+
     def latest_decision(self) -> dict[str, Any] | None:
         self._up()
         return self.latest

@@ -113,6 +113,12 @@ class LedgerTable:
             self._put("decision", _stamp(decision.at), stamped)
         self._put("decision", _LATEST, stamped)
 
+    @needs("dynamodb:DeleteItem", on=On.LEDGER)
+    def forget_verdict(self) -> None:
+        """Forget the meter's last decision: after a release it judges afresh."""
+        with calls.named("dynamodb:DeleteItem"):
+            self._dynamodb.delete_item(TableName=self._table, Key={"pk": {"S": "decision"}, "sk": {"S": _LATEST}})
+
     @needs("dynamodb:PutItem", on=On.LEDGER)
     def want(self, level: Level, at: datetime) -> None:
         """Keep the level the brake is meant to have from now on."""

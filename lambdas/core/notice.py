@@ -123,17 +123,15 @@ def stop_notice(report: StopReport, spend: SpendSummary, links: Links) -> Notice
     lines += _listed("Done:" if report.enforced else "Would have done:", report.done)
     lines += _listed("FAILED, tried again each minute:", _pairs(report.failed))
     lines += _listed("NOT stopped, IAM cannot reach them:", _pairs(report.uncovered))
-    lines += ["", "Let it go on:", links.release, "See how it stands:", links.status]
-    if report.enforced and not report.complete:
-        lines += ["Stop by hand if the above does not finish:", links.by_hand]
-    return _notice(subject, lines)
+    lines += ["", "Let it go on:", links.release]
+    return _notice(subject, lines, links)
 
 
 def warn_notice(decision: Decision, spend: SpendSummary, links: Links) -> Notice:
     """Compose the mail about a limit that is coming near."""
     lines = [f"Warning: {decision.reason}", "", *spend.lines()]
-    lines += ["", "Nothing was stopped. Stop now:", links.kill, "See how it stands:", links.status]
-    return _notice("Bedrock spend: warning", lines)
+    lines += ["", "Nothing was stopped. Stop now:", links.kill]
+    return _notice("Bedrock spend: warning", lines, links)
 
 
 def budget_notice(actual: Decimal, budgeted: Decimal, alert_type: str, links: Links) -> Notice:
@@ -144,10 +142,8 @@ def budget_notice(actual: Decimal, budgeted: Decimal, alert_type: str, links: Li
         "",
         "Nothing was stopped. Stop now:",
         links.kill,
-        "See how it stands:",
-        links.status,
     ]
-    return _notice("Bedrock spend: AWS Budgets warning", lines)
+    return _notice("Bedrock spend: AWS Budgets warning", lines, links)
 
 
 def release_notice(
@@ -158,8 +154,8 @@ def release_notice(
     lines += [f"Allowance: {allowance}"] if allowance else []
     lines += _listed("Done:", done)
     lines += _listed("FAILED, run release again:", _pairs(failed))
-    lines += ["", "Stop again:", links.kill, "See how it stands:", links.status]
-    return _notice("Bedrock spend: released" if not failed else "Bedrock spend: NOT FULLY released", lines)
+    lines += ["", "Stop again:", links.kill]
+    return _notice("Bedrock spend: released" if not failed else "Bedrock spend: NOT FULLY released", lines, links)
 
 
 def _pairs(reasons: Mapping[str, str]) -> list[str]:
@@ -174,5 +170,6 @@ def _listed(title: str, items: Iterable[str]) -> list[str]:
     return ["", title, *(f"- {item}" for item in each[:_MAX_LISTED]), *more]
 
 
-def _notice(subject: str, lines: Sequence[str]) -> Notice:
-    return Notice(subject.encode("ascii", "replace").decode()[:_MAX_SUBJECT], "\n".join(lines) + "\n")
+def _notice(subject: str, lines: Sequence[str], links: Links) -> Notice:
+    ending = ["See how it stands:", links.status, "Stop by hand when no Lambda works:", links.by_hand]
+    return Notice(subject.encode("ascii", "replace").decode()[:_MAX_SUBJECT], "\n".join([*lines, *ending]) + "\n")

@@ -22,6 +22,7 @@ USES = (
     LedgerTable.want,
     LedgerTable.record,
     LedgerTable.latest_decision,
+    LedgerTable.forget_verdict,
 )
 
 logger = Logger(service="release")

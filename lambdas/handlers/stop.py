@@ -22,15 +22,15 @@ logger = Logger(service="stop")
 @logger.inject_lambda_context
 def handler(event: object, _context: object) -> dict[str, Any]:
     """Act on one request. What is refused changes nothing, is logged, and is not tried again."""
-    wiring = Wiring()
+    wiring, now = Wiring(), datetime.now(UTC)
     try:
-        request = _request(event, wiring)
+        request = _request(event, wiring, now)
     except RefusedError as error:
         logger.warning("refused", reason=str(error))
         return {"summary": f"Refused: {error}"}
     if request is None:
         return {"summary": "A budget warning was passed on; nothing was stopped."}
-    result = wiring.stop(request, datetime.now(UTC))
+    result = wiring.stop(request, now)
     answer = result.answer(wiring.links)
     logger.warning("stop", answer=answer)
     report = result.report
@@ -39,10 +39,10 @@ def handler(event: object, _context: object) -> dict[str, Any]:
     return answer
 
 
-def _request(event: object, wiring: Wiring) -> StopRequest | None:
+def _request(event: object, wiring: Wiring, now: datetime) -> StopRequest | None:
     if isinstance(event, dict) and "Records" in event:
         return wiring.budget_request(_message(event))
-    return parse_meter_request(event)
+    return parse_meter_request(event, now)
 
 
 def _message(event: dict[str, Any]) -> str:

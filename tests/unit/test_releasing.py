@@ -8,6 +8,7 @@ import pytest
 from lambdas import releasing
 from lambdas.core.errors import RefusedError, UnfinishedError
 from lambdas.core.levels import Level
+from lambdas.core.limits import Verdict
 from tests.fakes import FakeBrake, FakeLedger, FakePost
 from tests.unit.test_stopping import LINKS, World
 
@@ -69,7 +70,7 @@ def test_a_release_works_with_the_ledger_gone_and_the_mail_down(now: datetime):
     brake = stopped()
     answer = release(now, brake, FakeLedger(down=True), FakePost(down=True))
     assert brake.level is Level.RELEASED
-    assert set(answer["not_told"]) == {"remember the level", "mail", "ledger"}
+    assert set(answer["not_told"]) == {"remember the level", "forget the meter's verdict", "mail", "ledger"}
 
 
 def test_an_allowance_that_cannot_be_kept_releases_nothing(now: datetime):
@@ -91,6 +92,12 @@ def test_an_allowance_is_kept_before_the_brake_opens(now: datetime):
 def test_a_release_over_the_limit_says_that_the_meter_will_stop_again(now: datetime):
     ledger = FakeLedger(latest={"verdict": "stop", "reason": "$60 of $50/day", "at": "x"})
     assert "again within a minute" in release(now, stopped(), ledger)["warning"]
+
+
+def test_after_a_release_an_incomplete_figure_no_longer_holds_the_old_verdict(now: datetime):
+    ledger = FakeLedger(level=Level.STOP, verdict=Verdict.STOP, latest={"verdict": "stop", "reason": "r", "at": "x"})
+    release(now, stopped(), ledger)
+    assert ledger.last_verdict() is None
 
 
 def test_without_the_word_nothing_happens(now: datetime):

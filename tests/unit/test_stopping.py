@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -229,13 +229,26 @@ def test_a_brake_somebody_opened_is_closed_again_while_it_is_wanted(world: World
     assert world.brake.level is Level.STOP
 
 
+REQUEST = {"source": "meter", "level": "stop", "reason": "why", "reassert": False}
+AT = {"at": "2026-11-22T18:30:20+00:00"}
+
 # --- requests of the meter ---------------------------------------------------------------------------------------
 
 
-def test_a_request_of_the_meter_is_read():
+def test_a_request_of_the_meter_is_read(now: datetime):
     summary = SpendSummary(findings=("$50.00 of $50/day",), burn="$1.00 a minute")
-    raw = {"source": "meter", "level": "stop", "reason": "why", "reassert": False, "spend": asdict(summary)}
-    assert parse_meter_request(json.loads(json.dumps(raw))) == StopRequest(Level.STOP, "why", spend=summary)
+    raw = REQUEST | {"at": now.isoformat(), "spend": asdict(summary)}
+    assert parse_meter_request(json.loads(json.dumps(raw)), now) == StopRequest(Level.STOP, "why", spend=summary)
+
+
+@pytest.mark.parametrize(("seconds", "stale"), [(0, False), (90, False), (91, True), (21600, True), (-5, False)])
+def test_a_request_that_waited_too_long_does_not_undo_a_release_in_between(now: datetime, seconds: int, stale: bool):
+    raw = REQUEST | {"at": (now - timedelta(seconds=seconds)).isoformat()}
+    if stale:
+        with pytest.raises(RefusedError, match="nothing was done"):
+            parse_meter_request(raw, now)
+    else:
+        assert parse_meter_request(raw, now).level is Level.STOP
 
 
 @pytest.mark.parametrize(
@@ -246,24 +259,28 @@ def test_a_request_of_the_meter_is_read():
         {},
         {"source": "somebody"},
         {"source": "meter"},
-        {"source": "meter", "level": "released", "reason": "x", "reassert": False},
-        {"source": "meter", "level": "STOP", "reason": "x", "reassert": False},
-        {"source": "meter", "level": ["stop"], "reason": "x", "reassert": False},
-        {"source": "meter", "level": "stop", "reason": None, "reassert": False},
-        {"source": "meter", "level": "stop", "reason": "x", "reassert": "no"},
+        REQUEST,
+        AT,
+        REQUEST | AT | {"level": "released"},
+        REQUEST | AT | {"level": "STOP"},
+        REQUEST | AT | {"level": ["stop"]},
+        REQUEST | AT | {"reason": None},
+        REQUEST | AT | {"reassert": "no"},
+        REQUEST | {"at": "yesterday"},
+        REQUEST | {"at": "2026-11-22T18:30:20"},
+        REQUEST | {"at": None},
         event("console_default.json"),
         event("alarm_state_change.json"),
     ],
 )
-def test_anything_else_is_refused(raw: object):
+def test_anything_else_is_refused(raw: object, now: datetime):
     with pytest.raises(RefusedError):
-        parse_meter_request(raw)
+        parse_meter_request(raw, now)
 
 
 @pytest.mark.parametrize("spend", [None, [], "x", {"findings": 5}, {"burn": 3, "models": [1, "m"]}])
-def test_a_summary_that_cannot_be_read_never_holds_up_a_stop(spend: object):
-    raw = {"source": "meter", "level": "stop", "reason": "x", "reassert": False, "spend": spend}
-    assert parse_meter_request(raw).level is Level.STOP
+def test_a_summary_that_cannot_be_read_never_holds_up_a_stop(spend: object, now: datetime):
+    assert parse_meter_request(REQUEST | AT | {"spend": spend}, now).level is Level.STOP
 
 
 # --- AWS Budgets -------------------------------------------------------------------------------------------------
