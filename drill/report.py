@@ -76,7 +76,7 @@ table { border-collapse: collapse; width: 100%; font-size: .9375rem; }
 th, td { text-align: left; vertical-align: top; padding: .4rem 1rem .4rem 0; border-bottom: 1px solid var(--rule); }
 th { font-size: .8125rem; font-weight: 600; white-space: nowrap; }
 td { overflow-wrap: anywhere; }
-.name { min-width: 13rem; }
+.name { width: 13rem; min-width: 13rem; }
 .word { width: 1%; overflow-wrap: normal; }
 .number { width: 1%; text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 tr { break-inside: avoid; }
@@ -86,13 +86,15 @@ tr { break-inside: avoid; }
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   table, tbody, tr, td { display: block; }
   tr { border-bottom: 1px solid var(--rule); padding: .5rem 0; }
-  td, td.number, td.word { width: auto; border: 0; padding: .1rem 0; text-align: left; white-space: normal; }
+  td, td.number, td.word, td.name { width: auto; min-width: 0; border: 0; padding: .1rem 0;
+    text-align: left; white-space: normal; }
   td::before { content: attr(data-column) ": "; color: var(--muted); font-size: .8125rem; }
   td:first-child { font-weight: 600; }
   td:empty { display: none; }
 }
 @media print {
-  body { max-width: none; padding: 0; font-size: 10pt; }
+  html { font-size: 11px; }
+  body { max-width: none; padding: 0; }
   .tiles, .band { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
@@ -262,7 +264,9 @@ def _story(report: Mapping[str, Any]) -> str:
     parts = []
     if took is not None:
         at = "" if at_denied is None else f", at {_usd(at_denied)}{of_limit}"
-        parts.append(f"the runaway agent was stopped {took:.1f} s after its spend crossed the limit{at}")
+        crossed = at_trip is not None and limit is not None and at_trip >= limit
+        since = "its spend crossed the limit" if crossed else "the limit tripped"
+        parts.append(f"the runaway agent was stopped {took:.1f} s after {since}{at}")
     elif at_trip is not None:
         parts.append(f"the spend reached {_usd(at_trip)}{of_limit} and no denial was measured after it")
     identical = report.get("iam_identical_after_release")
@@ -310,7 +314,7 @@ def _tiles(report: Mapping[str, Any]) -> str:
     at_trip, at_denied = _number(report.get("spend_at_trip_usd")), _number(report.get("spend_at_denied_usd"))
     limit, writes = _number(report.get("limit_usd")), _number(report.get("iam_writes_to_stop"))
     if took is not None:
-        tiles.append((f"{took:.1f} s", "from the limit crossed to the first AccessDenied"))
+        tiles.append((f"{took:.1f} s", "from the trip to the first AccessDenied"))
     if limit is not None:
         tiles.append((_usd(limit), "limit"))
     if at_trip is not None:
@@ -426,7 +430,7 @@ def _adaptations(report: Mapping[str, Any]) -> str:
 
 # The chart.
 
-LETTER = 6.7
+LETTER = 6.4
 """Pixels that a letter of a label takes, generously."""
 LINE = 17.0
 LEFT, RIGHT, FOOT = 52.0, 14.0, 44.0
@@ -463,6 +467,7 @@ class Flag:
     label: str
     x: float
     text_x: float
+    anchor: str
     row: int
 
 
@@ -488,7 +493,8 @@ def _flags(marks: Sequence[tuple[float, str]], axis: Axis) -> list[Flag]:
             for other, left, right in placed
             if (left < end and start < right) or start <= other.x <= end or left <= x <= right
         ]
-        placed.append((Flag(label, x, start, max(below, default=-1) + 1), start, end))
+        text_x, anchor = (start, "start") if x + width <= axis.end else (axis.end, "end")
+        placed.append((Flag(label, x, text_x, anchor, max(below, default=-1) + 1), start, end))
     return [flag for flag, _, _ in reversed(placed)]
 
 
@@ -502,6 +508,9 @@ def _figure(report: Mapping[str, Any]) -> str:
     caption = "The line is what the agent had spent at each moment; the dashed line is the limit."
     if TRIP in times and DENIED in times:
         caption += f" Shaded: the {_seconds(times[DENIED] - times[TRIP])} between the trip and the first AccessDenied."
+    at_trip, limit = _number(report.get("spend_at_trip_usd")), _number(report.get("limit_usd"))
+    if at_trip is not None and limit is not None and at_trip < limit:
+        caption += " The trip comes before the limit: it counts the usage that is still on its way."
     return (
         "<figure><h2>Cumulative spend during the drill</h2>\n"
         f"{_chart(report, 'wide', 760, 300)}\n{_chart(report, 'narrow', 350, 260)}\n"
@@ -536,7 +545,7 @@ def _chart(report: Mapping[str, Any], name: str, width: float, plot: float) -> s
         *(_line("mark", (flag.x, flag.x), (_label_y(flag, y) + 4, y.start)) for flag in flags),
         _spend_line(samples, x, y),
         *_limit_line(limit, x, y),
-        *(_label("flag halo", flag.text_x, _label_y(flag, y), flag.label) for flag in flags),
+        *(_label("flag halo", flag.text_x, _label_y(flag, y), flag.label, flag.anchor) for flag in flags),
         "</svg>",
     ]
     return "\n".join(parts)

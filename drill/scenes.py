@@ -405,6 +405,7 @@ class Drill:
                 "note": each.note,
             }
             for each in self.people
+            if each.may_invoke
         ]
         return {"principals": principals, **self.facts}
 

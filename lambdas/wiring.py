@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -16,6 +17,8 @@ from lambdas.aws.sns import NoticeTopic
 from lambdas.core.notice import Links
 
 if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+
     from lambdas.aws.budgets import Budget
     from lambdas.aws.dynamodb import LedgerTable
     from lambdas.metering import MeterTools
@@ -37,33 +40,37 @@ class Wiring:
         """The account the guardrail guards."""
         return self._variable("BRAKE_POLICY_ARN").split(":")[4]
 
-    @property
+    @cached_property
+    def _iam(self) -> "IAMClient":
+        return boto3.client("iam", config=CONFIG)
+
+    @cached_property
     def brake(self) -> BrakePolicies:
         """The two policies."""
         return BrakePolicies(
-            boto3.client("iam", config=CONFIG),
+            self._iam,
             brake_arn=self._variable("BRAKE_POLICY_ARN"),
             sweep_arn=self._variable("SWEEP_POLICY_ARN"),
         )
 
-    @property
+    @cached_property
     def account(self) -> Account:
         """Who is in the account."""
-        return Account(boto3.client("iam", config=CONFIG), external_anthropic=self.settings.external_anthropic)
+        return Account(self._iam, external_anthropic=self.settings.external_anthropic)
 
-    @property
+    @cached_property
     def post(self) -> NoticeTopic:
         """The mail."""
         return NoticeTopic(boto3.client("sns", config=CONFIG), self._variable("NOTICE_TOPIC_ARN"))
 
-    @property
+    @cached_property
     def ledger(self) -> "LedgerTable":
         """The ledger."""
         from lambdas.aws.dynamodb import LedgerTable  # noqa: PLC0415 - only where it is used: the kill path stays light
 
         return LedgerTable(boto3.client("dynamodb", config=CONFIG), self._variable("LEDGER_TABLE"))
 
-    @property
+    @cached_property
     def budget(self) -> "Budget":
         """The budget of the stack."""
         from lambdas.aws.budgets import Budget  # noqa: PLC0415 - only where it is used
@@ -71,7 +78,7 @@ class Wiring:
         client = boto3.client("budgets", config=CONFIG)
         return Budget(client, account_id=self.account_id, name=self._variable("BUDGET_NAME"))
 
-    @property
+    @cached_property
     def links(self) -> Links:
         """Where people click, and the command for when there is nothing to click."""
         region = self._variable("AWS_REGION")
@@ -84,20 +91,20 @@ class Wiring:
             by_hand=self._variable("STOP_BY_HAND"),
         )
 
-    @property
+    @cached_property
     def stop_tools(self) -> guardrail.StopTools:
         """What stops."""
         jobs = BatchJobs(
-            lambda region: boto3.client("bedrock", region_name=region, config=CONFIG), self.settings.regions
+            cache(lambda region: boto3.client("bedrock", region_name=region, config=CONFIG)), self.settings.regions
         )
         return guardrail.StopTools(self.brake, self.account, jobs, self.settings.spared, time.sleep)
 
-    @property
+    @cached_property
     def desk(self) -> stopping.Desk:
         """What a stop is carried out with."""
         return stopping.Desk(self.stop_tools, self.post, self.ledger, self.links)
 
-    @property
+    @cached_property
     def meter_tools(self) -> "MeterTools":
         """What a tick of the meter needs."""
         from lambdas.aws.cloudwatch import TokenMetrics  # noqa: PLC0415 - only the meter measures
@@ -107,7 +114,8 @@ class Wiring:
 
         return MeterTools(
             usage=TokenMetrics(
-                lambda region: boto3.client("cloudwatch", region_name=region, config=CONFIG), self.settings.regions
+                cache(lambda region: boto3.client("cloudwatch", region_name=region, config=CONFIG)),
+                self.settings.regions,
             ),
             ledger=self.ledger,
             brake=self.brake,

@@ -89,6 +89,16 @@ def test_the_headline_says_what_happened():
     )
 
 
+def test_a_trip_ahead_of_the_limit_is_not_called_a_crossing():
+    early = full() | {"spend_at_trip_usd": Decimal("4.10"), "spend_at_denied_usd": Decimal("4.70")}
+
+    page = render(early)
+
+    assert "was stopped 41.2 s after the limit tripped, at $4.70 of $5.00;" in h1(page)
+    assert "The trip comes before the limit" in page
+    assert "The trip comes before the limit" not in render(full())
+
+
 def test_the_page_shows_every_figure_mark_and_adaptation():
     page = render(full())
 
@@ -281,7 +291,12 @@ def test_labels_of_marks_never_overlap(gap):
     for svg in charts(render(full() | {"marks": marks})):
         flags = of_class(svg, "flag")
         assert len(flags) == len(marks)
-        boxes = [(attribute(flag, "x"), attribute(flag, "y"), 6 * len(str(flag.text))) for flag in flags]
+        sizes = [6 * len(str(flag.text)) for flag in flags]
+        starts = [
+            attribute(flag, "x") - (size if flag.attrib["text-anchor"] == "end" else 0)
+            for flag, size in zip(flags, sizes, strict=True)
+        ]
+        boxes = list(zip(starts, (attribute(flag, "y") for flag in flags), sizes, strict=True))
         width = float(svg.attrib["viewBox"].split()[2])
         for number, (x, y, long) in enumerate(boxes):
             assert x >= 0
