@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lambdas.aws.cloudwatch import PLANES, TokenMetrics
-from lambdas.core.decision import Decision
-from lambdas.core.levels import Level
-from lambdas.core.limits import Allowance, Ladder, Limit, Verdict
+from lambdas.core.levels import Level, Wanted
+from lambdas.core.limits import Allowance, Ladder, Limit
 from lambdas.core.notice import Links
 from lambdas.core.plan import BrakeState, PolicyState
 from lambdas.core.prices import PriceTable
@@ -38,7 +37,7 @@ PRICES = {
     "alarm": Decimal("0.10"),
     "custom metric": Decimal("0.30"),
 }
-METER_SECONDS, METER_GB = Decimal(1), Decimal("0.5")
+METER_SECONDS, METER_GB = Decimal(1), Decimal(1)
 """Billed for a tick: an assumption until it is measured in an account."""
 STANDING = {"alarm": 12, "custom metric": 4}
 """Seven error alarms, five token alarms at one metric each; four custom metrics while something moves."""
@@ -117,28 +116,36 @@ class Ledger:
         del month
         self.seen |= frozenset(series)
 
-    def wanted(self) -> Level:
+    def wanted(self) -> Wanted:
         """Count a read."""
         self._read()
-        return Level.RELEASED
+        return Wanted(Level.RELEASED)
 
-    def last_verdict(self) -> Verdict:
+    def latest_decision(self) -> None:
         """Count a read."""
         self._read()
-        return Verdict.OK
 
-    def record_decision(self, decision: Decision, body: dict[str, Any], *, news: bool) -> None:
+    def record_decision(self, at: datetime, body: dict[str, Any], *, news: bool) -> None:
         """Count a write."""
-        del decision, body, news
+        del at, body, news
         self.bill["dynamodb:write"] += 1
 
 
 class Brake:
     """IAM costs nothing."""
 
+    sweep_arn = "p/sweep"
+
+    def holders(self, policy_arn: str) -> frozenset[str]:
+        """Return nobody."""
+        del policy_arn
+        return frozenset()
+
     def levels(self) -> BrakeState:
         """Return a released brake."""
-        return BrakeState(*(PolicyState(f"p/{each}", Level.RELEASED, {}) for each in ("brake", "sweep")))
+        return BrakeState(
+            *(PolicyState(f"p/{each}", Level.RELEASED, dict.fromkeys(Level, "v1")) for each in ("brake", "sweep"))
+        )
 
 
 def monthly(regions: int, models: int) -> dict[str, Decimal]:

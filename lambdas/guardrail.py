@@ -5,6 +5,7 @@ a stop works while both are down. Every target is tried, failures are collected,
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, TypeVar
@@ -118,8 +119,10 @@ def stop(asked: Level, reason: str, tools: StopTools, *, enforce: bool) -> StopR
     )
 
     people = _gather(outcome, "list roles and users", tools.people.principals) or ()
-    jobs = _running_jobs(tools.work, outcome) if level is Level.STOP else ()
-    _apply(plans.plan_sweep(before, people, tools.spared, jobs), tools, outcome, enforce=enforce)
+    _apply(plans.plan_sweep(before, people, tools.spared), tools, outcome, enforce=enforce)
+    if level is Level.STOP:
+        jobs = _running_jobs(tools.work, outcome)
+        _apply(plans.plan_jobs(jobs, tools.spared), tools, outcome, enforce=enforce)
 
     return StopReport(
         level=level,
@@ -138,7 +141,7 @@ def _switch(policy: PolicyState | None, level: Level, tools: StopTools, outcome:
     if policy is None:
         return
     if level not in policy.versions:
-        outcome.failed[f"{policy.name} to {level}"] = "no version of that level: deploy the stack again"
+        outcome.failed[f"{policy.name} to {level}"] = plans.MISSING_VERSION
     _apply(Plan(plans.switch_to(policy, level)), tools, outcome, enforce=enforce)
 
 
@@ -179,8 +182,13 @@ def release(brake: Brake, pause: Callable[[float], None]) -> Outcome:
     if state is None:
         return outcome
     holders = _gather(outcome, "read who was swept", partial(brake.holders, brake.sweep_arn)) or frozenset()
-    for step in plans.plan_release(BrakeState(state.brake, replace(state.sweep, holders=holders))).steps:
-        _try(step, partial(_undo, step, brake), outcome)
+    plan = plans.plan_release(BrakeState(state.brake, replace(state.sweep, holders=holders)))
+    outcome.failed |= {
+        f"{policy.name} to {Level.RELEASED}": plans.MISSING_VERSION
+        for policy in (state.brake, state.sweep)
+        if Level.RELEASED not in policy.versions
+    }
+    _try_all(plan.steps, lambda step: _undo(step, brake), outcome)
     for wait in (*_VERIFY_PAUSES, None):
         after = _gather(outcome, "read back the brake policies", brake.levels)
         denying = (
@@ -198,10 +206,15 @@ def arm(brake: Brake, people: People, spared: Spared, *, enforce: bool) -> Outco
     outcome = Outcome()
     plan = plans.plan_arming(brake.brake_arn, people.principals(), spared)
     outcome.uncovered |= plan.uncovered
-    for step in plan.steps:
-        if isinstance(step, Attach):
-            _try(step, partial(brake.arm, step) if enforce else _nothing, outcome)
+    _try_all(plan.steps, lambda step: _arm(step, brake) if enforce else None, outcome)
     return outcome
+
+
+def _arm(step: Step, brake: Brake) -> None:
+    if not isinstance(step, Attach):
+        msg = f"arming only attaches: {step}"
+        raise TypeError(msg)
+    brake.arm(step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +232,7 @@ class Coverage:
 def coverage(brake: Brake, people: People, spared: Spared) -> Coverage:
     """Tell how the brake stands and whom it reaches. Reads only."""
     state, principals = brake.levels(), people.principals()
-    plan = plans.plan_sweep(state, principals, spared, ())
+    plan = plans.plan_sweep(state, principals, spared)
     return Coverage(
         level=state.level,
         armed=tuple(sorted(brake.holders(brake.brake_arn))),
@@ -239,24 +252,38 @@ def _gather(outcome: Outcome, what: str, read: Callable[[], T]) -> T | None:
         return None
 
 
-def _try(step: Step, act: Callable[[], None], outcome: Outcome) -> None:
-    """Do a step and note how it ended, so that one refusal never keeps the next step from being tried."""
-    try:
-        act()
-    except AwsCallError as error:
-        if isinstance(step, Detach) and error.code == "NoSuchEntity":
-            # Gone already, or the principal is: either way nothing of ours is left on it.
+_AT_ONCE = 8
+"""Calls under way at once; IAM's control plane throttles soon above that."""
+
+
+def _try_all(steps: Sequence[Step], act: Callable[[Step], None], outcome: Outcome) -> None:
+    """Do the steps and note how each ended: one refusal never keeps another step from being tried.
+
+    Switches are done alone and in order; attachments, detachments and jobs side by side.
+    """
+
+    def attempt(step: Step) -> AwsCallError | None:
+        try:
+            act(step)
+        except AwsCallError as error:
+            return error
+        return None
+
+    switches = [each for each in steps if isinstance(each, Switch)]
+    others = [each for each in steps if not isinstance(each, Switch)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        results = [*map(attempt, switches), *pool.map(attempt, others)]
+    for step, error in zip([*switches, *others], results, strict=True):
+        # A policy that is gone already, or whose holder is: either way nothing of ours is left.
+        if error is None or (isinstance(step, Detach) and error.code == "NoSuchEntity"):
             outcome.done.append(step)
         else:
             outcome.failed[str(step)] = str(error)
-    else:
-        outcome.done.append(step)
 
 
 def _apply(plan: Plan, tools: StopTools, outcome: Outcome, *, enforce: bool) -> None:
     outcome.uncovered |= plan.uncovered
-    for step in plan.steps:
-        _try(step, partial(_act, step, tools) if enforce else _nothing, outcome)
+    _try_all(plan.steps, lambda step: _act(step, tools) if enforce else None, outcome)
 
 
 def _act(step: Step, tools: StopTools) -> None:
@@ -281,7 +308,3 @@ def _undo(step: Step, brake: Brake) -> None:
         case Attach() | StopJob():
             msg = f"a release never stops anything: {step}"
             raise AssertionError(msg)
-
-
-def _nothing() -> None:
-    """Stand in for a step that is only planned."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from lambdas.core.errors import GuardrailError
+from lambdas.core.errors import AwsCallError, GuardrailError, UnfinishedError
 from lambdas.core.levels import Document, Level, level_of
 
 MAX_VERSIONS = 5
@@ -139,8 +139,19 @@ def remove(arn: str, writer: PolicyWriter) -> None:
     if released is not None and default.level is not Level.RELEASED:
         writer.set_default(arn, released.version_id)
         default = released
+    left = {}
     for holder in sorted(writer.holders(arn)):
-        writer.detach(arn, holder)
+        try:
+            writer.detach(arn, holder)
+        except AwsCallError as error:
+            left[holder] = str(error)
+    if left:
+        msg = (
+            f"the policy {arn.rpartition('/')[2]} cannot be detached from everybody; take it off by hand (for an "
+            "Identity Center role: out of its permission set) and destroy again: "
+            + "; ".join(f"{holder}: {why}" for holder, why in left.items())
+        )
+        raise UnfinishedError(msg)
     for each in versions:
         if each.version_id != default.version_id:
             writer.delete_version(arn, each.version_id)

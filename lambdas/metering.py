@@ -1,22 +1,25 @@
 """The meter's shell: gather → price → decide → ask for a stop → report."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
 from lambdas.core.decision import Decision, decide
-from lambdas.core.errors import AwsCallError
-from lambdas.core.levels import Level
+from lambdas.core.errors import GuardrailError
+from lambdas.core.levels import Level, Wanted
 from lambdas.core.limits import Allowance, Limit, Verdict
-from lambdas.core.notice import Links, Notice, SpendSummary, warn_notice
-from lambdas.core.plan import BrakeState
+from lambdas.core.notice import Links, Notice, SpendSummary, gap_notice, warn_notice
+from lambdas.core.plan import MISSING_VERSION, BrakeState
 from lambdas.core.prices import PriceTable
 from lambdas.core.spend import Spend, price_reading
 from lambdas.core.usage import Reading, Series
 
 T = TypeVar("T")
+
+TELL_AGAIN = timedelta(days=1)
+"""A gap that lasts is told of once a day."""
 
 
 class Usage(Protocol):
@@ -26,7 +29,7 @@ class Usage(Protocol):
         """Return the series CloudWatch lists now, and in words what could not be listed."""
 
     def read(self, series: Iterable[Series], now: datetime) -> Reading:
-        """Return the month by the hour and the open hour by the minute."""
+        """Return the month's usage: closed days, the open day by the hour, the open hour by the minute."""
 
 
 class Ledger(Protocol):
@@ -41,21 +44,26 @@ class Ledger(Protocol):
     def remember_series(self, month: datetime, series: Iterable[Series]) -> None:
         """Add series to those of the month."""
 
-    def wanted(self) -> Level:
+    def wanted(self) -> Wanted:
         """Return the level the last stop or release wants the brake to have."""
 
-    def last_verdict(self) -> Verdict | None:
-        """Return the verdict of the last tick, None before the first."""
+    def latest_decision(self) -> Mapping[str, Any] | None:
+        """Return what the last tick recorded, None before the first and after a release."""
 
-    def record_decision(self, decision: Decision, body: dict[str, Any], *, news: bool) -> None:
+    def record_decision(self, at: datetime, body: dict[str, Any], *, news: bool) -> None:
         """Make a decision the latest; keep it in the history as well when it is news."""
 
 
 class Brake(Protocol):
     """The part of the brake the meter sees."""
 
+    sweep_arn: str
+
     def levels(self) -> BrakeState:
         """Return both policies without their holders."""
+
+    def holders(self, policy_arn: str) -> frozenset[str]:
+        """Return whom a policy is attached to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,8 @@ class Tick:
     asked: Level | None
     """The level the stop function was asked for."""
     problems: tuple[str, ...]
-    """What failed on the way; the tick went on without it. Raised at the end, so that the alarm tells."""
+    """What failed and a person must look at; raised at the end, so that the alarm tells. Gaps are mailed instead:
+    one that lasts would keep the alarm up and hide the next failure."""
 
     def figures(self) -> dict[str, Decimal]:
         """Return the figures worth a metric."""
@@ -104,21 +113,23 @@ def tick(now: datetime, tools: MeterTools) -> Tick:
     problems: list[str] = []
     state = _tried(tools.brake.levels, problems)
     level = None if state is None else state.level
-    reading = _read(now, tools, problems)
-    spend = price_reading(reading, tools.prices)
+    wanted = _tried(tools.ledger.wanted, problems) or Wanted(Level.RELEASED)
+    # The minutes before a release were answered by it; only what came after can burn again.
+    burn_since = wanted.at if wanted.level is Level.RELEASED else None
+    spend = price_reading(_read(now, tools, problems), tools.prices, burn_since)
 
     allowances = _tried(lambda: tools.ledger.allowances(now), problems) or ()
-    last = _tried(tools.ledger.last_verdict, problems)
-    decision = decide(spend, tools.limits, allowances, last or Verdict.OK, tools.reaction, now)
+    last = _tried(lambda: _Last.of(tools.ledger.latest_decision()), problems) or _Last()
+    decision = decide(spend, tools.limits, allowances, last.verdict, tools.reaction, now)
     summary = SpendSummary.of(spend, decision)
 
     # Whoever wants more wins: the spend, what IAM has, what a person last said. Only a release lowers it.
-    wanted = _tried(tools.ledger.wanted, problems) or Level.RELEASED
     called_for = Level.for_verdict(decision.verdict)
-    kept = max(level or Level.RELEASED, wanted)
+    kept = max(level or Level.RELEASED, wanted.level)
     # In report-only mode a limit is told of when it is crossed, not each minute; a person's kill is kept on.
-    news = called_for > kept and (tools.enforce or decision.verdict > (last or Verdict.OK))
+    news = called_for > kept and (tools.enforce or last.is_exceeded_by(decision, Verdict.STEP_DOWN))
     asked = called_for if news else kept
+    untold = len(problems)
     if asked > Level.RELEASED:
         request = {
             "source": "meter",
@@ -129,14 +140,83 @@ def tick(now: datetime, tools: MeterTools) -> Tick:
             "spend": asdict(summary),
         }
         _tried(lambda: tools.ask_for_stop(request), problems)
-    if decision.verdict is Verdict.WARN and (last or Verdict.OK) < Verdict.WARN:
+    if decision.verdict is Verdict.WARN and last.is_exceeded_by(decision, Verdict.WARN):
         _tried(lambda: tools.send(warn_notice(decision, summary, tools.links)), problems)
-    # After the effect: a crash before this line repeats a mail, never skips a stop.
-    body = {"verdict": str(decision.verdict), "reason": decision.reason, "spend": asdict(summary)}
-    _tried(lambda: tools.ledger.record_decision(decision, body, news=decision.verdict is not last), problems)
-    if state is not None and asked is Level.RELEASED and state.sweep.level not in {Level.RELEASED, None}:
-        problems.append(f"a release stopped half-way: {state.sweep.name} still denies; run the release function again")
-    return Tick(decision, spend, level, asked if asked > Level.RELEASED else None, (*problems, *spend.gaps))
+    told = last.told_again(now, spend.gaps)
+    if unheard := [each for each in spend.gaps if each not in told]:
+        _tried(lambda: tools.send(gap_notice(unheard, tools.links)), problems)
+        told |= dict.fromkeys(unheard, now.isoformat())
+    # After the effect, and only if it was told: a crash or a failure before this line repeats it at the next tick.
+    if len(problems) == untold:
+        body = _record(decision, summary, told)
+        _tried(lambda: tools.ledger.record_decision(now, body, news=decision.verdict is not last.verdict), problems)
+    problems += _amiss(state, asked, tools.brake, problems)
+    return Tick(decision, spend, level, asked if asked > Level.RELEASED else None, tuple(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """What the tick before knew."""
+
+    verdict: Verdict = Verdict.OK
+    by_limit: Mapping[str, Verdict] | None = None
+    told: Mapping[str, str] | None = None
+    """When each gap was last told of."""
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any] | None) -> "_Last":
+        if body is None:
+            return cls()
+        try:
+            by_limit = {str(limit): Verdict.named(word) for limit, word in body["limits"].items()}
+            return cls(Verdict.named(body["verdict"]), by_limit, {str(k): str(v) for k, v in body["told"].items()})
+        except (KeyError, ValueError, AttributeError) as error:
+            msg = f"the last decision in the ledger cannot be read ({error!r}); this tick judges afresh"
+            raise GuardrailError(msg) from error
+
+    def is_exceeded_by(self, decision: Decision, least: Verdict) -> bool:
+        """Tell whether some limit is worse than before, and at least so bad."""
+        before = self.by_limit or {}
+        return any(
+            each.verdict >= least and each.verdict > before.get(str(each.limit), Verdict.OK)
+            for each in decision.findings
+        )
+
+    def told_again(self, now: datetime, gaps: Iterable[str]) -> dict[str, str]:
+        """Return the gaps that were told of not long ago, and when."""
+        told = self.told or {}
+        return {
+            each: told[each] for each in gaps if each in told and now - datetime.fromisoformat(told[each]) < TELL_AGAIN
+        }
+
+
+def _record(decision: Decision, summary: SpendSummary, told: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "verdict": str(decision.verdict),
+        "reason": decision.reason,
+        "limits": {str(each.limit): str(each.verdict) for each in decision.findings},
+        "told": dict(told),
+        "spend": asdict(summary),
+    }
+
+
+def _amiss(state: BrakeState | None, asked: Level, brake: Brake, problems: list[str]) -> list[str]:
+    """Return what is wrong with the brake itself: found in peace, not at the next stop."""
+    if state is None:
+        return []
+    found = [
+        f"{policy.name} has no version {level}: {MISSING_VERSION}"
+        for policy in (state.brake, state.sweep)
+        for level in Level
+        if level not in policy.versions
+    ]
+    if asked is Level.RELEASED:
+        left = _tried(lambda: brake.holders(brake.sweep_arn), problems) or frozenset()
+        if left or state.sweep.level not in {Level.RELEASED, None}:
+            found.append(
+                f"a release did not finish ({len(left)} principals hold {state.sweep.name}): run release again"
+            )
+    return found
 
 
 def _read(now: datetime, tools: MeterTools, problems: list[str]) -> Reading:
@@ -147,12 +227,22 @@ def _read(now: datetime, tools: MeterTools, problems: list[str]) -> Reading:
     elif new := set(listed) - known:
         _tried(lambda: tools.ledger.remember_series(now, new), problems)
     reading = tools.usage.read(sorted({*listed, *(known or ())}), now)
-    return Reading(reading.taken_at, reading.samples, (*gaps, *reading.gaps))
+    return Reading(reading.taken_at, reading.samples, _condensed((*gaps, *reading.gaps)))
+
+
+_MOST_GAPS = 10
+
+
+def _condensed(gaps: tuple[str, ...]) -> tuple[str, ...]:
+    """Keep the list short: it goes into requests, mails and records, which AWS limits."""
+    if len(gaps) <= _MOST_GAPS:
+        return gaps
+    return (*gaps[:_MOST_GAPS], "and more, see the meter's log")
 
 
 def _tried(call: Callable[[], T], problems: list[str]) -> T | None:
     try:
         return call()
-    except AwsCallError as error:
+    except GuardrailError as error:
         problems.append(str(error))
         return None

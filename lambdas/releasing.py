@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from lambdas import guardrail
-from lambdas.core.errors import AwsCallError, RefusedError, UnfinishedError
+from lambdas.core.errors import AwsCallError, GuardrailError, RefusedError, UnfinishedError
 from lambdas.core.levels import Level
 from lambdas.core.limits import Allowance
 from lambdas.core.notice import Links, release_notice
@@ -15,8 +15,8 @@ from lambdas.core.triggers import parse_release
 class Memory(Protocol):
     """The part of the ledger a release writes."""
 
-    def want(self, level: Level, at: datetime) -> None:
-        """Keep the level the brake is meant to have."""
+    def want(self, level: Level, at: datetime) -> bool:
+        """Keep the level the brake is meant to have from a moment on; False when a later word stands already."""
 
     def add_allowance(self, allowance: Allowance) -> None:
         """Keep an allowance."""
@@ -56,10 +56,11 @@ def carry_out(
             raise RefusedError(msg) from error
     # Before the effect, unlike everything else: otherwise the meter could find the brake open and close it again.
     warning = _over_limit(memory) if request.allowance is None else None
-    _attempt("remember the level", lambda: memory.want(Level.RELEASED, now), untold)
+    forgotten = _remember_release(memory, now, untold)
     # A figure that is incomplete holds the last verdict; a person's word is newer than that.
     _attempt("forget the meter's verdict", memory.forget_verdict, untold)
     outcome = guardrail.release(brake, pause)
+    outcome.failed |= forgotten
     allowance = request.allowance
     words = f"${allowance.usd} more until {allowance.until:%Y-%m-%d %H:%M} UTC" if allowance else None
     notice = release_notice(request.reason, request.by, outcome.words(), outcome.failed, words, links)
@@ -89,11 +90,24 @@ def carry_out(
     return answer
 
 
+def _remember_release(memory: Memory, now: datetime, untold: dict[str, str]) -> dict[str, str]:
+    """Tell the ledger; return, as a failure of the release, what would have the meter stop the account again."""
+    try:
+        memory.want(Level.RELEASED, now)
+    except AwsCallError as error:
+        if error.code == "ResourceNotFoundException":
+            # No ledger at all: there is nobody's word in it for the meter to act on either.
+            untold["remember the level"] = str(error)
+            return {}
+        return {"remember the level": f"{error}: the meter may stop again within a minute"}
+    return {}
+
+
 def _over_limit(memory: Memory) -> str | None:
     """Say that the meter will stop again, where its last verdict is still above a warning."""
     try:
         latest = memory.latest_decision()
-    except AwsCallError:
+    except GuardrailError:
         return None
     if latest is None or latest["verdict"] not in {"stop", "step-down"}:
         return None
@@ -103,8 +117,8 @@ def _over_limit(memory: Memory) -> str | None:
     )
 
 
-def _attempt(what: str, call: Callable[[], None], untold: dict[str, str]) -> None:
+def _attempt(what: str, call: Callable[[], object], untold: dict[str, str]) -> None:
     try:
         call()
-    except AwsCallError as error:
+    except GuardrailError as error:
         untold[what] = str(error)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from lambdas import guardrail
-from lambdas.core.errors import AwsCallError
+from lambdas.core.errors import GuardrailError
 from lambdas.core.levels import Level
 from lambdas.settings import Settings
 
@@ -69,6 +69,6 @@ def _summary(covered: guardrail.Coverage | None, decision: Mapping[str, Any] | N
 def _read(what: str, read: Callable[[], T], unknown: dict[str, str]) -> T | None:
     try:
         return read()
-    except AwsCallError as error:
+    except GuardrailError as error:
         unknown[what] = str(error)
         return None

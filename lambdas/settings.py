@@ -34,9 +34,14 @@ class Settings:
     external_anthropic: bool
 
     @property
+    def own_path(self) -> str:
+        """The IAM path of the guardrail's own roles."""
+        return f"/{self.prefix}/"
+
+    @property
     def spared(self) -> Spared:
         """Who is never touched."""
-        return Spared(self.exempt, own_path(self.prefix))
+        return Spared(self.exempt)
 
     def to_json(self) -> str:
         """Return what `read` reads."""
@@ -56,11 +61,6 @@ class Settings:
             },
             separators=(",", ":"),
         )
-
-
-def own_path(prefix: str) -> str:
-    """Return the IAM path of the guardrail's own roles."""
-    return f"/{prefix}/"
 
 
 def variable(environment: Mapping[str, str], name: str) -> str:

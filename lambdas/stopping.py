@@ -5,14 +5,14 @@ The effect always comes first. The mail and the ledger may fail without holding 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Any, Protocol
 
 from lambdas import guardrail
-from lambdas.core.errors import AwsCallError, RefusedError
-from lambdas.core.levels import Level
+from lambdas.core.errors import GuardrailError, RefusedError
+from lambdas.core.levels import Level, Wanted
 from lambdas.core.limits import Ladder, Verdict
 from lambdas.core.notice import Links, Notice, SpendSummary, StopReport, budget_notice, stop_notice
 from lambdas.core.triggers import parse_budget_message
@@ -23,11 +23,14 @@ _MAX_RECORDED = 500
 class Memory(Protocol):
     """The part of the ledger a stop writes. It may be down."""
 
-    def want(self, level: Level, at: datetime) -> None:
-        """Keep the level the brake is meant to have."""
+    def want(self, level: Level, at: datetime) -> bool:
+        """Keep the level the brake is meant to have from a moment on; False when a later word stands already."""
 
-    def wanted(self) -> Level:
+    def wanted(self) -> Wanted:
         """Return the level the brake is meant to have."""
+
+    def last(self, kind: str) -> Mapping[str, Any] | None:
+        """Return the newest record of a kind."""
 
     def record(self, kind: str, at: datetime, body: dict[str, Any]) -> None:
         """Keep what was done."""
@@ -56,6 +59,8 @@ class StopRequest:
 
     level: Level
     reason: str
+    at: datetime
+    """When it was asked for. A release since then makes it void: it may have waited in a queue, or be a retry."""
     reassert: bool = False
     """True when nothing new happened: the brake is only to be kept as it should be."""
     spend: SpendSummary = field(default_factory=SpendSummary)
@@ -82,7 +87,7 @@ class Result:
     def answer(self, links: Links) -> dict[str, Any]:
         """Return it as the console shows it: the first field says in words what happened."""
         if self.report is None:
-            return {"summary": "Nothing to do: the brake was released in the meantime."}
+            return {"summary": "Nothing done: a person has released the brake since this was asked for."}
         report = self.report
         answer: dict[str, Any] = {
             "summary": report.headline,
@@ -101,13 +106,8 @@ class Result:
         return answer
 
 
-STALE = timedelta(seconds=90)
-"""A request of the meter that waited longer is not carried out: the next one has been asked for by then, and a
-retry from before somebody's release must not stop the account again."""
-
-
-def parse_meter_request(event: object, now: datetime) -> StopRequest:
-    """Read what the meter sends. Raises RefusedError for anything else, and for what is stale: nothing is done."""
+def parse_meter_request(event: object) -> StopRequest:
+    """Read what the meter sends. Raises RefusedError for anything else: nothing is done."""
     if not isinstance(event, Mapping) or event.get("source") != "meter":
         msg = (
             "this function takes requests of the meter and budget notifications; to stop by hand use the kill function"
@@ -116,22 +116,20 @@ def parse_meter_request(event: object, now: datetime) -> StopRequest:
     try:
         level = Level.named(event["level"])
         reason, reassert = event["reason"], event["reassert"]
-        age = now - datetime.fromisoformat(event["at"])
+        at = datetime.fromisoformat(event["at"])
     except (KeyError, ValueError, TypeError) as error:
         msg = f"a request of the meter that cannot be read ({error!r}): nothing was done; deploy the stack again"
         raise RefusedError(msg) from error
-    if level is Level.RELEASED or not isinstance(reason, str) or not isinstance(reassert, bool):
+    if level is Level.RELEASED or at.tzinfo is None or not isinstance(reason, str) or not isinstance(reassert, bool):
         msg = f"a request of the meter for level {level}, reason {reason!r}: nothing was done"
         raise RefusedError(msg)
-    if age > STALE:
-        msg = f"a request of the meter from {age.total_seconds():.0f} s ago: nothing was done; newer ones follow it"
-        raise RefusedError(msg)
-    return StopRequest(level, reason, reassert, SpendSummary.from_json(event.get("spend")))
+    return StopRequest(level, reason, at, reassert, SpendSummary.from_json(event.get("spend")))
 
 
 def judge_budget_message(
     text: str,
     *,
+    at: datetime,
     account_id: str,
     budget: Budget,
     ladder: Ladder,
@@ -150,7 +148,7 @@ def judge_budget_message(
     level = Level.for_verdict(verdict)
     if level > Level.RELEASED:
         return StopRequest(
-            level, f"AWS Budgets: ${figures.actual:.2f} of ${figures.budgeted:.2f} this month ({budget.name})"
+            level, f"AWS Budgets: ${figures.actual:.2f} of ${figures.budgeted:.2f} this month ({budget.name})", at
         )
     if verdict is Verdict.WARN or claim.alert_type == "FORECASTED":
         tell(budget_notice(figures.actual, figures.budgeted, claim.alert_type or "actual", links))
@@ -164,32 +162,56 @@ def judge_budget_message(
 
 def carry_out(request: StopRequest, desk: Desk, now: datetime, *, enforce: bool) -> Result:
     """Stop, tell, record. Never raises for a failed call; `Result` has it."""
-    untold: dict[str, str] = {}
-    level = request.level
-    if request.reassert:
-        level = _still_wanted(request, desk)
-        if level is Level.RELEASED:
-            return Result(None)
+    level = _still_wanted(request, desk)
+    if level is Level.RELEASED:
+        return Result(None)
     report = guardrail.stop(level, request.reason, desk.tools, enforce=enforce)
-    if enforce and not request.reassert:
-        _attempt("remember the level", lambda: desk.memory.want(report.level, now), untold)
-    # A stop that is on already, delivered twice or kept on, is news only when something had to be repaired.
-    if report.done or not (request.reassert or report.complete):
+    return _finish(request, report, desk, now, owed=_mail_is_owed(desk.memory))
+
+
+def kill(request: StopRequest, desk: Desk, now: datetime) -> Result:
+    """Stop on a person's word: nothing is asked first, neither the ledger nor the mode."""
+    report = guardrail.stop(request.level, request.reason, desk.tools, enforce=True)
+    return _finish(request, report, desk, now, owed=False)
+
+
+def _finish(request: StopRequest, report: StopReport, desk: Desk, now: datetime, *, owed: bool) -> Result:
+    """Remember the level, tell people, write the record: what failed of it is in the result."""
+    untold: dict[str, str] = {}
+    if report.enforced and not request.reassert:
+        _attempt("remember the level", lambda: desk.memory.want(report.level, request.at), untold)
+    # A stop that is on already, delivered twice or kept on, is news only when something had to be repaired, or
+    # when the mail about it did not go out.
+    news = bool(report.done) or not (request.reassert or report.complete)
+    if news or owed:
         notice = stop_notice(report, request.spend, desk.links)
         _attempt("mail", lambda: desk.post.send(notice), untold)
-    if report.done or not request.reassert:
-        _attempt("ledger", lambda: desk.memory.record("stop", now, _record(report)), untold)
+        news = True
+    if news or not request.reassert:
+        body = _record(report) | {"mailed": "mail" not in untold}
+        _attempt("ledger", lambda: desk.memory.record("stop", now, body), untold)
     return Result(report, untold)
 
 
-def _still_wanted(request: StopRequest, desk: Desk) -> Level:
-    """Return what IAM and the last word of a person want now: a release may have come since the meter looked.
+def _mail_is_owed(memory: Memory) -> bool:
+    try:
+        last = memory.last("stop")
+    except GuardrailError:
+        return False
+    return last is not None and last.get("mailed") is False
 
-    What cannot be read wants what was asked for.
+
+def _still_wanted(request: StopRequest, desk: Desk) -> Level:
+    """Return the level to act for; released when a person has released the brake since it was asked for.
+
+    To keep the brake on means what IAM and the last word want now. What cannot be read wants what was asked for.
     """
     try:
-        return max(desk.tools.brake.levels().level, desk.memory.wanted())
-    except AwsCallError:
+        wanted = desk.memory.wanted()
+        if wanted.released_after(request.at):
+            return Level.RELEASED
+        return max(desk.tools.brake.levels().level, wanted.level) if request.reassert else request.level
+    except GuardrailError:
         return request.level
 
 
@@ -209,8 +231,8 @@ def _record(report: StopReport) -> dict[str, Any]:
     }
 
 
-def _attempt(what: str, call: Callable[[], None], untold: dict[str, str]) -> None:
+def _attempt(what: str, call: Callable[[], object], untold: dict[str, str]) -> None:
     try:
         call()
-    except AwsCallError as error:
+    except GuardrailError as error:
         untold[what] = str(error)

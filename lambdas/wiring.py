@@ -8,6 +8,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.config import Config
 
 from lambdas import guardrail, settings, stopping
 from lambdas.aws.bedrock import BatchJobs
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 class Wiring:
     """What the stack wired up for the function this runs in."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        """Take the environment, by default the process's own. Raises SettingsError."""
+    def __init__(self, environment: Mapping[str, str] | None = None, config: Config = CONFIG) -> None:
+        """Take the environment, by default the process's own, and how to call AWS. Raises SettingsError."""
+        self._config = config
         self._environment = os.environ if environment is None else environment
         self.settings = settings.read(self._environment)
 
@@ -42,7 +44,7 @@ class Wiring:
 
     @cached_property
     def _iam(self) -> "IAMClient":
-        return boto3.client("iam", config=CONFIG)
+        return boto3.client("iam", config=self._config)
 
     @cached_property
     def brake(self) -> BrakePolicies:
@@ -61,21 +63,21 @@ class Wiring:
     @cached_property
     def post(self) -> NoticeTopic:
         """The mail."""
-        return NoticeTopic(boto3.client("sns", config=CONFIG), self._variable("NOTICE_TOPIC_ARN"))
+        return NoticeTopic(boto3.client("sns", config=self._config), self._variable("NOTICE_TOPIC_ARN"))
 
     @cached_property
     def ledger(self) -> "LedgerTable":
         """The ledger."""
         from lambdas.aws.dynamodb import LedgerTable  # noqa: PLC0415 - only where it is used: the kill path stays light
 
-        return LedgerTable(boto3.client("dynamodb", config=CONFIG), self._variable("LEDGER_TABLE"))
+        return LedgerTable(boto3.client("dynamodb", config=self._config), self._variable("LEDGER_TABLE"))
 
     @cached_property
     def budget(self) -> "Budget":
         """The budget of the stack."""
         from lambdas.aws.budgets import Budget  # noqa: PLC0415 - only where it is used
 
-        client = boto3.client("budgets", config=CONFIG)
+        client = boto3.client("budgets", config=self._config)
         return Budget(client, account_id=self.account_id, name=self._variable("BUDGET_NAME"))
 
     @cached_property
@@ -95,7 +97,8 @@ class Wiring:
     def stop_tools(self) -> guardrail.StopTools:
         """What stops."""
         jobs = BatchJobs(
-            cache(lambda region: boto3.client("bedrock", region_name=region, config=CONFIG)), self.settings.regions
+            cache(lambda region: boto3.client("bedrock", region_name=region, config=self._config)),
+            self.settings.regions,
         )
         return guardrail.StopTools(self.brake, self.account, jobs, self.settings.spared, time.sleep)
 
@@ -114,7 +117,7 @@ class Wiring:
 
         return MeterTools(
             usage=TokenMetrics(
-                cache(lambda region: boto3.client("cloudwatch", region_name=region, config=CONFIG)),
+                cache(lambda region: boto3.client("cloudwatch", region_name=region, config=self._config)),
                 self.settings.regions,
             ),
             ledger=self.ledger,
@@ -124,20 +127,19 @@ class Wiring:
             reaction=self.settings.reaction,
             enforce=self.settings.enforce,
             links=self.links,
-            ask_for_stop=StopFunction(boto3.client("lambda", config=CONFIG), self._variable("STOP_FUNCTION")).ask,
+            ask_for_stop=StopFunction(boto3.client("lambda", config=self._config), self._variable("STOP_FUNCTION")).ask,
             send=self.post.send,
         )
 
-    def stop(self, request: stopping.StopRequest, now: datetime, *, by_person: bool = False) -> stopping.Result:
-        """Carry out a stop. In report-only mode only a person's word is, and what keeps it on."""
-        return stopping.carry_out(
-            request, self.desk, now, enforce=self.settings.enforce or by_person or request.reassert
-        )
+    def stop(self, request: stopping.StopRequest, now: datetime) -> stopping.Result:
+        """Carry out a stop. In report-only mode only what keeps a person's kill on is carried out."""
+        return stopping.carry_out(request, self.desk, now, enforce=self.settings.enforce or request.reassert)
 
-    def budget_request(self, text: str) -> stopping.StopRequest | None:
-        """Judge a budget notification."""
+    def budget_request(self, text: str, at: datetime) -> stopping.StopRequest | None:
+        """Judge a budget notification that was sent at a moment."""
         return stopping.judge_budget_message(
             text,
+            at=at,
             account_id=self.account_id,
             budget=self.budget,
             ladder=self.settings.budget,

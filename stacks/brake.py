@@ -15,8 +15,6 @@ from lambdas.settings import Settings
 from stacks.functions import GuardrailFunction
 from stacks.grants import Reach
 
-_TIMEOUT = Duration.minutes(10)
-
 
 class Brake(Construct):
     """`bedrock-spend-brake` hangs on the armed; `bedrock-spend-sweep` on the others, only while a stop is on."""
@@ -37,7 +35,7 @@ class Brake(Construct):
         self.arn, self.sweep_arn = (
             f"arn:{stack.partition}:iam::{stack.account}:policy/{settings.prefix}-{name}" for name in ("brake", "sweep")
         )
-        self.reach = Reach(self.arn, self.sweep_arn, settings.spared.own_path, settings.exempt)
+        self.reach = Reach(self.arn, self.sweep_arn, settings.own_path, settings.exempt)
         wanted = documents(
             DocumentSettings(settings.exempt, step_down_output_usd, settings.external_anthropic), PriceTable.load()
         )
@@ -49,8 +47,8 @@ class Brake(Construct):
             description="Writes the versions of the brake's policies when the stack is deployed.",
             statements=self.reach.statements(stack, install.USES),
             environment={},
-            role_path=settings.spared.own_path,
-            timeout=_TIMEOUT,
+            role_path=settings.own_path,
+            timeout=Duration.minutes(14),
             alarm_topic=alarm_topic,
         )
         self.policies = CustomResource(
@@ -58,10 +56,12 @@ class Brake(Construct):
             "Policies",
             resource_type="Custom::BedrockSpendBrake",
             service_token=installer.function.function_arn,
-            service_timeout=Duration.minutes(11),
+            service_timeout=Duration.minutes(15),
             properties={
                 "BrakeArn": self.arn,
                 "SweepArn": self.sweep_arn,
+                # CloudFormation calls the installer only when something here changes.
+                "Repair": str(self.node.try_get_context("repair") or ""),
                 "Documents": {
                     str(level): json.dumps(document, separators=(",", ":")) for level, document in wanted.items()
                 },

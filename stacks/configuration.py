@@ -28,18 +28,14 @@ class ConfigurationError(GuardrailError):
 @cache
 def _bedrock_regions() -> frozenset[str]:
     # botocore's endpoint data: no network, no profile of the user's, and as new as the pinned SDK.
-    partitions = create_loader().load_data("endpoints")["partitions"]
-    return frozenset(
-        region
-        for partition in partitions
-        for region in partition["services"].get("bedrock", {}).get("endpoints", {})
-        if region in partition["regions"]
-    )
+    # The commercial partition alone: elsewhere there is no AWS Budgets to deploy the second opinion into.
+    partition = create_loader().load_data("endpoints")["partitions"][0]
+    return frozenset(partition["services"]["bedrock"]["endpoints"].keys() & partition["regions"].keys())
 
 
 def _known_region(region: str) -> str:
     if region not in _bedrock_regions():
-        msg = "must be an AWS region that has Bedrock"
+        msg = "must be a commercial AWS region that has Bedrock"
         raise ValueError(msg)
     return region
 

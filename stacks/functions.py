@@ -30,8 +30,14 @@ class GuardrailFunction(Construct):
         timeout: Duration,
         alarm_topic: sns.ITopic,
         function_name: str | None = None,
+        memory_size: int = 512,
+        retry_attempts: int = 0,
     ) -> None:
-        """Make the function, its role, its log group and its alarm."""
+        """Make the function, its role, its log group and its alarm.
+
+        Lambda retries no asynchronous call unless told to: the next tick is the meter's retry, and a kill or a
+        release must not come again minutes later.
+        """
         super().__init__(scope, construct_id)
         log_group = logs.LogGroup(
             self, "Logs", retention=logs.RetentionDays.THREE_MONTHS, removal_policy=RemovalPolicy.DESTROY
@@ -64,7 +70,8 @@ class GuardrailFunction(Construct):
             log_group=log_group,
             environment=dict(environment),
             timeout=timeout,
-            memory_size=512,
+            memory_size=memory_size,
+            retry_attempts=retry_attempts,
         )
         # A function must not run before it may do what it does, nor lose that before it is gone.
         self.function.node.add_dependency(policy)

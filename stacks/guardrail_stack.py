@@ -50,7 +50,7 @@ class GuardrailStack(Stack):
         self._reach = Reach(
             brake.arn,
             brake.sweep_arn,
-            settings.spared.own_path,
+            settings.own_path,
             settings.exempt,
             ledger_arn=ledger.table.table_arn,
             notice_topic_arn=self._notices.topic_arn,
@@ -68,7 +68,8 @@ class GuardrailStack(Stack):
         }
 
         long, short = Duration.minutes(15), Duration.minutes(2)
-        stop_function = self._function("Stop", stop, "Stops Bedrock on the word of the meter or AWS Budgets.", long)
+        # Budgets speaks once a month per rung, so what it asked for is tried again.
+        stop_function = self._function("Stop", stop, "Stops Bedrock on the word of the meter or AWS Budgets.", long, 2)
         kill_function = self._function(
             "Kill", kill, "EMERGENCY: stops all Bedrock spend. Test it with any event.", long, named=True
         )
@@ -80,7 +81,7 @@ class GuardrailStack(Stack):
         )
         self._reach = self._reach.reaching(stop_function.function.function_arn)
         self._environment["STOP_FUNCTION"] = stop_function.function.function_name
-        meter_function = self._function("Meter", meter, "Measures Bedrock spend each minute.", short)
+        meter_function = self._function("Meter", meter, "Measures Bedrock spend each minute.", short, memory=1024)
         arm_function = self._function("Arm", arm, "Attaches the brake policy to those who name Bedrock.", long)
 
         budget.topic.add_subscription(subscriptions.LambdaSubscription(stop_function.function))
@@ -113,7 +114,15 @@ class GuardrailStack(Stack):
         return text
 
     def _function(
-        self, construct_id: str, handler: ModuleType, description: str, timeout: Duration, *, named: bool = False
+        self,
+        construct_id: str,
+        handler: ModuleType,
+        description: str,
+        timeout: Duration,
+        retries: int = 0,
+        *,
+        named: bool = False,
+        memory: int = 512,
     ) -> GuardrailFunction:
         return GuardrailFunction(
             self,
@@ -123,9 +132,11 @@ class GuardrailStack(Stack):
             description=description,
             statements=self._reach.statements(self, handler.USES),
             environment=self._environment,
-            role_path=self._settings.spared.own_path,
+            role_path=self._settings.own_path,
             timeout=timeout,
             alarm_topic=self._notices,
+            retry_attempts=retries,
+            memory_size=memory,
             function_name=f"{self._settings.prefix}-{construct_id.lower()}" if named else None,
         )
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from lambdas.core.decision import Decision
 from lambdas.core.errors import AwsCallError
-from lambdas.core.levels import Document, Level
-from lambdas.core.limits import Allowance, Verdict
+from lambdas.core.levels import Document, Level, Wanted
+from lambdas.core.limits import Allowance
 from lambdas.core.notice import Notice
 from lambdas.core.plan import Attach, BrakeState, Detach, Job, PolicyState, StopJob, Switch
 from lambdas.core.principals import Principal
@@ -137,7 +136,7 @@ class FakeLedger:
 
     down: bool = False
     level: Level = Level.RELEASED
-    verdict: Verdict | None = None
+    said_at: datetime | None = None
     latest: dict[str, Any] | None = None
     granted: list[Allowance] = field(default_factory=list)
     series: set[Series] = field(default_factory=set)
@@ -147,14 +146,16 @@ class FakeLedger:
         if self.down:
             raise refused("dynamodb:Query", "ResourceNotFoundException")
 
-    def want(self, level: Level, at: datetime) -> None:
-        del at
+    def want(self, level: Level, at: datetime) -> bool:
         self._up()
-        self.level = level
+        if self.said_at is not None and self.said_at > at:
+            return False
+        self.level, self.said_at = level, at
+        return True
 
-    def wanted(self) -> Level:
+    def wanted(self) -> Wanted:
         self._up()
-        return self.level
+        return Wanted(self.level, self.said_at)
 
     def record(self, kind: str, at: datetime, body: dict[str, Any]) -> None:
         del at
@@ -167,6 +168,8 @@ class FakeLedger:
 
     def add_allowance(self, allowance: Allowance) -> None:
         self._up()
+        same = (allowance.usd, allowance.reason, allowance.by)
+        self.granted = [each for each in self.granted if (each.usd, each.reason, each.by) != same]
         self.granted.append(allowance)
 
     def known_series(self, month: datetime) -> frozenset[Series]:
@@ -179,13 +182,9 @@ class FakeLedger:
         self._up()
         self.series |= set(series)
 
-    def last_verdict(self) -> Verdict | None:
-        self._up()
-        return self.verdict
-
     def forget_verdict(self) -> None:
         self._up()
-        self.verdict = self.latest = None
+        self.latest = None
 
     def latest_decision(self) -> dict[str, Any] | None:
         self._up()
@@ -195,10 +194,9 @@ class FakeLedger:
         self._up()
         return next((body for found, body in reversed(self.records) if found == kind), None)
 
-    def record_decision(self, decision: Decision, body: dict[str, Any], *, news: bool) -> None:
+    def record_decision(self, at: datetime, body: dict[str, Any], *, news: bool) -> None:
         self._up()
-        self.verdict = decision.verdict
-        self.latest = {"at": decision.at.isoformat(), **body}
+        self.latest = {"at": at.isoformat(), **body}
         if news:
             self.records.append(("decision", body))
 

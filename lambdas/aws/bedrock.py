@@ -9,8 +9,9 @@ from lambdas.core.plan import Job, StopJob
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
+    from mypy_boto3_bedrock.literals import ModelInvocationJobStatusType
 
-_RUNNING = ("Submitted", "Validating", "Scheduled", "InProgress")
+_RUNNING: tuple["ModelInvocationJobStatusType", ...] = ("Submitted", "Validating", "Scheduled", "InProgress")
 
 
 class BatchJobs:
@@ -27,10 +28,11 @@ class BatchJobs:
         with calls.named("bedrock:ListModelInvocationJobs"):
             client = self._client_in(region)
             return [
-                Job(region, each["jobArn"], each["jobName"])
-                for page in client.get_paginator("list_model_invocation_jobs").paginate()
+                Job(region, each["jobArn"], each["jobName"], each.get("roleArn", ""))
+                # By status, for the list holds every job that ever was.
+                for status in _RUNNING
+                for page in client.get_paginator("list_model_invocation_jobs").paginate(statusEquals=status)
                 for each in page.get("invocationJobSummaries", ())
-                if each.get("status") in _RUNNING
             ]
 
     @needs("bedrock:StopModelInvocationJob", on=On.BATCH_JOBS)

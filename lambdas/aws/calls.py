@@ -15,6 +15,9 @@ CONFIG = Config(
     user_agent_extra="bedrock-spend-guardrail",
 )
 
+QUICK = CONFIG.merge(Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}))
+"""For the meter: it looks again in a minute, so one endpoint that hangs must not keep it from judging the rest."""
+
 
 @contextmanager
 def named(operation: str) -> Iterator[None]:

@@ -2,30 +2,32 @@
 
 One table, keys ``pk`` and ``sk``, all that is said in ``body`` as JSON:
 
-===================  ==============  =====================================================
+===================  ==============  =================================================================
 pk                   sk              body
-===================  ==============  =====================================================
+===================  ==============  =================================================================
 ``decision``         time            a verdict that differs from the one before
 ``decision``         ``latest``      the last tick's verdict and figures
 ``stop``             time            what a stop did, and how the brake stood before
 ``release``          time            who released, why, what was done
-``brake``            ``wanted``      the level the last stop or release wants
-``allowance``        expiry          dollars, reason, name
+``brake``            ``wanted``      the level the last stop or release wants, and since when (``at``)
+``allowance``        its words       dollars, expiry, reason, name
 ``series#YYYY-MM``   region          the metric series seen in that month (``series``)
-===================  ==============  =====================================================
+===================  ==============  =================================================================
 """
 
+import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from lambdas.aws import calls
-from lambdas.core.decision import Decision
-from lambdas.core.levels import Level
-from lambdas.core.limits import Allowance, Verdict
+from lambdas.core.errors import AwsCallError, LedgerItemError
+from lambdas.core.levels import Level, Wanted
+from lambdas.core.limits import Allowance
 from lambdas.core.permissions import On, needs
 from lambdas.core.usage import Kind, Series
 
@@ -47,17 +49,24 @@ class LedgerTable:
     @needs("dynamodb:Query", on=On.LEDGER)
     def allowances(self, now: datetime) -> Sequence[Allowance]:
         """Return the allowances that have not expired."""
-        return [
-            Allowance(Decimal(body["usd"]), _moment(body["until"]), body["reason"], body["by"])
-            for body in self._query("allowance", after=_stamp(now))
-        ]
+        bodies = self._query("allowance")
+        with _decoding("allowance"):
+            granted = [
+                Allowance(Decimal(body["usd"]), _moment(body["until"]), body["reason"], body["by"]) for body in bodies
+            ]
+        return [each for each in granted if now < each.until]
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
     def add_allowance(self, allowance: Allowance) -> None:
-        """Keep an allowance. The same one twice is one."""
-        until = _stamp(allowance.until)
-        body = {"usd": str(allowance.usd), "until": until, "reason": allowance.reason, "by": allowance.by}
-        self._put("allowance", until, body)
+        """Keep an allowance. Granted again in the same words it is the same one, and lasts longer."""
+        words = json.dumps([str(allowance.usd), allowance.reason, allowance.by])
+        body = {
+            "usd": str(allowance.usd),
+            "until": _stamp(allowance.until),
+            "reason": allowance.reason,
+            "by": allowance.by,
+        }
+        self._put("allowance", hashlib.sha256(words.encode()).hexdigest()[:32], body)
 
     @needs("dynamodb:Query", on=On.LEDGER)
     def known_series(self, month: datetime) -> frozenset[Series]:
@@ -70,12 +79,13 @@ class LedgerTable:
                     ExpressionAttributeValues={":pk": {"S": _series_key(month)}},
                 )
             )
-        return frozenset(
-            _series(item["sk"]["S"], text)
-            for page in pages
-            for item in page["Items"]
-            for text in item.get("series", {}).get("SS", ())
-        )
+        with _decoding(_series_key(month)):
+            return frozenset(
+                _series(item["sk"]["S"], text)
+                for page in pages
+                for item in page["Items"]
+                for text in item.get("series", {}).get("SS", ())
+            )
 
     @needs("dynamodb:UpdateItem", on=On.LEDGER)
     def remember_series(self, month: datetime, series: Iterable[Series]) -> None:
@@ -95,22 +105,16 @@ class LedgerTable:
                 )
 
     @needs("dynamodb:GetItem", on=On.LEDGER)
-    def last_verdict(self) -> Verdict | None:
-        """Return the verdict of the last tick, None before the first."""
-        latest = self.latest_decision()
-        return None if latest is None else Verdict[str(latest["verdict"]).upper().replace("-", "_")]
-
-    @needs("dynamodb:GetItem", on=On.LEDGER)
     def latest_decision(self) -> Mapping[str, Any] | None:
         """Return the meter's last decision, with its time as ``at``."""
         return self._get("decision", _LATEST)
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
-    def record_decision(self, decision: Decision, body: dict[str, Any], *, news: bool) -> None:
+    def record_decision(self, at: datetime, body: dict[str, Any], *, news: bool) -> None:
         """Make a decision the latest; keep it in the history as well when it is news."""
-        stamped = {"at": _stamp(decision.at), **body}
+        stamped = {"at": _stamp(at), **body}
         if news:
-            self._put("decision", _stamp(decision.at), stamped)
+            self._put("decision", _stamp(at), stamped)
         self._put("decision", _LATEST, stamped)
 
     @needs("dynamodb:DeleteItem", on=On.LEDGER)
@@ -120,15 +124,37 @@ class LedgerTable:
             self._dynamodb.delete_item(TableName=self._table, Key={"pk": {"S": "decision"}, "sk": {"S": _LATEST}})
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
-    def want(self, level: Level, at: datetime) -> None:
-        """Keep the level the brake is meant to have from now on."""
-        self._put("brake", _WANTED, {"level": str(level), "at": _stamp(at)})
+    def want(self, level: Level, at: datetime) -> bool:
+        """Keep the level the brake is meant to have from a moment on; False when a later word stands already."""
+        stamp = _stamp(at)
+        try:
+            with calls.named("dynamodb:PutItem"):
+                self._dynamodb.put_item(
+                    TableName=self._table,
+                    Item={
+                        "pk": {"S": "brake"},
+                        "sk": {"S": _WANTED},
+                        "at": {"S": stamp},
+                        "body": {"S": json.dumps({"level": str(level), "at": stamp})},
+                    },
+                    ConditionExpression="attribute_not_exists(#at) OR #at <= :at",
+                    ExpressionAttributeNames={"#at": "at"},
+                    ExpressionAttributeValues={":at": {"S": stamp}},
+                )
+        except AwsCallError as error:
+            if error.code == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
 
     @needs("dynamodb:GetItem", on=On.LEDGER)
-    def wanted(self) -> Level:
+    def wanted(self) -> Wanted:
         """Return the level the brake is meant to have; released before the first stop."""
         body = self._get("brake", _WANTED)
-        return Level.RELEASED if body is None else Level.named(body["level"])
+        if body is None:
+            return Wanted(Level.RELEASED)
+        with _decoding("brake wanted"):
+            return Wanted(Level.named(body["level"]), _moment(body["at"]))
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
     def record(self, kind: str, at: datetime, body: dict[str, Any]) -> None:
@@ -145,7 +171,8 @@ class LedgerTable:
             found = self._dynamodb.get_item(
                 TableName=self._table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
             )
-        return _body(found["Item"]) if "Item" in found else None
+        with _decoding(f"{pk} {sk}"):
+            return _body(found["Item"]) if "Item" in found else None
 
     def _put(self, pk: str, sk: str, body: Mapping[str, Any]) -> None:
         with calls.named("dynamodb:PutItem"):
@@ -153,17 +180,28 @@ class LedgerTable:
                 TableName=self._table, Item={"pk": {"S": pk}, "sk": {"S": sk}, "body": {"S": json.dumps(body)}}
             )
 
-    def _query(self, pk: str, *, after: str = "", newest: int | None = None) -> list[Mapping[str, Any]]:
+    def _query(self, pk: str, *, newest: int | None = None) -> list[Mapping[str, Any]]:
         with calls.named("dynamodb:Query"):
             pages = self._dynamodb.get_paginator("query").paginate(
                 TableName=self._table,
-                KeyConditionExpression="pk = :pk AND sk > :after",
-                # A sort key cannot be empty; every time sorts behind a zero.
-                ExpressionAttributeValues={":pk": {"S": pk}, ":after": {"S": after or "0"}},
+                KeyConditionExpression="pk = :pk",
+                ExpressionAttributeValues={":pk": {"S": pk}},
                 ScanIndexForward=newest is None,
                 PaginationConfig={} if newest is None else {"MaxItems": newest},
             )
-            return [_body(item) for page in pages for item in page["Items"]]
+            items = [item for page in pages for item in page["Items"]]
+        with _decoding(pk):
+            return [_body(item) for item in items]
+
+
+@contextmanager
+def _decoding(what: str) -> Iterator[None]:
+    """Turn an item that says something else than expected into a LedgerItemError that names it."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+        msg = f"ledger item {what!r} cannot be read ({error!r}): delete it, or deploy the version that wrote it"
+        raise LedgerItemError(msg) from error
 
 
 def _stamp(moment: datetime) -> str:

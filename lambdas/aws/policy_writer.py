@@ -1,8 +1,9 @@
 """IAM, the installer's part: writing and deleting the versions of the guardrail's own policies."""
 
 import json
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from lambdas.aws import calls
 from lambdas.aws.iam import detach, holders_of
@@ -14,7 +15,9 @@ from lambdas.installing import Version
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
 
-_GONE = "NoSuchEntity"
+_T = TypeVar("_T")
+
+_GONE, _IN_USE = "NoSuchEntity", "DeleteConflict"
 _ATTEMPTS, _PAUSE_SECONDS = 6, 3.0
 
 
@@ -57,11 +60,15 @@ class OwnPolicies:
     @needs("iam:CreatePolicyVersion", on=On.OWN_POLICIES)
     def create_version(self, arn: str, document: Document) -> Version:
         """Add a version, not as the default one."""
-        with calls.named("iam:CreatePolicyVersion"):
-            created = self._iam.create_policy_version(
+        # Right after CreatePolicy, IAM may not know the policy yet.
+        created = self._patiently(
+            "iam:CreatePolicyVersion",
+            _GONE,
+            lambda: self._iam.create_policy_version(
                 PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=False
-            )["PolicyVersion"]
-        return Version(created["VersionId"], document, is_default=False)
+            ),
+        )
+        return Version(created["PolicyVersion"]["VersionId"], document, is_default=False)
 
     @needs("iam:SetDefaultPolicyVersion", on=On.OWN_POLICIES)
     def set_default(self, arn: str, version_id: str) -> None:
@@ -71,10 +78,13 @@ class OwnPolicies:
 
     @needs("iam:DeletePolicyVersion", on=On.OWN_POLICIES)
     def delete_version(self, arn: str, version_id: str) -> None:
-        """Delete a version that is not the default one."""
-        self._patiently(
-            "iam:DeletePolicyVersion", lambda: self._iam.delete_policy_version(PolicyArn=arn, VersionId=version_id)
-        )
+        """Delete a version that is not the default one; no error where there is none."""
+        with _gone_is_fine():
+            self._patiently(
+                "iam:DeletePolicyVersion",
+                _IN_USE,
+                lambda: self._iam.delete_policy_version(PolicyArn=arn, VersionId=version_id),
+            )
 
     @needs("iam:ListEntitiesForPolicy", on=On.OWN_POLICIES)
     def holders(self, arn: str) -> frozenset[str]:
@@ -84,34 +94,39 @@ class OwnPolicies:
     @needs("iam:DetachRolePolicy", "iam:DetachUserPolicy", on=On.PRINCIPALS_WITH_EITHER)
     def detach(self, arn: str, holder: str) -> None:
         """Detach the policy; no error where it is not attached any more."""
-        try:
+        with _gone_is_fine():
             detach(self._iam, arn, holder)
-        except AwsCallError as error:
-            if error.code != _GONE:
-                raise
 
     @needs("iam:DeletePolicy", on=On.OWN_POLICIES)
     def delete(self, arn: str) -> None:
         """Delete the policy; no error where there is none."""
-        self._patiently("iam:DeletePolicy", lambda: self._iam.delete_policy(PolicyArn=arn))
+        with _gone_is_fine():
+            self._patiently("iam:DeletePolicy", _IN_USE, lambda: self._iam.delete_policy(PolicyArn=arn))
 
-    def _patiently(self, action: str, delete: Callable[[], object]) -> None:
-        """Delete something; what is gone is gone, and what IAM believes to be in use is tried again for a while.
+    def _patiently(self, action: str, code: str, call: Callable[[], _T]) -> _T:
+        """Call, and call again for a while where IAM answers with the code of what has just ceased to be so.
 
-        IAM is eventually consistent: right after a switch or a detach it may still see what was before.
+        IAM is eventually consistent: right after a write it may still see what was before.
         """
-        for attempt in range(_ATTEMPTS):
+        for _ in range(_ATTEMPTS - 1):
             try:
                 with calls.named(action):
-                    delete()
+                    return call()
             except AwsCallError as error:
-                if error.code == _GONE:
-                    return
-                if error.code != "DeleteConflict" or attempt == _ATTEMPTS - 1:
+                if error.code != code:
                     raise
                 self._pause(_PAUSE_SECONDS)
-            else:
-                return
+        with calls.named(action):
+            return call()
+
+
+@contextmanager
+def _gone_is_fine() -> Iterator[None]:
+    try:
+        yield
+    except AwsCallError as error:
+        if error.code != _GONE:
+            raise
 
 
 def _document(document: object) -> Document:

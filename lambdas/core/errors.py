@@ -19,5 +19,9 @@ class AwsCallError(GuardrailError):
         self.code = code
 
 
+class LedgerItemError(GuardrailError):
+    """An item of the ledger that cannot be read: written by another version, or by hand."""
+
+
 class UnfinishedError(GuardrailError):
     """Part of the work failed after all of it was tried; raised last, so that the retry and the alarm happen."""

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
@@ -44,6 +46,18 @@ _LEVEL_OF = {
 }
 SID_OF = {level: sid for sid, level in _LEVEL_OF.items()}
 """The first Sid of a level's document is how a policy version says what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The level the last stop or release wants the brake to have, and when that was said (None: never yet)."""
+
+    level: Level
+    at: datetime | None = None
+
+    def released_after(self, moment: datetime) -> bool:
+        """Tell whether a person has released the brake since the moment: whatever was asked before is void then."""
+        return self.level is Level.RELEASED and self.at is not None and self.at > moment
 
 
 def level_of(document: Document | str) -> Level | None:

@@ -21,6 +21,15 @@ class Verdict(IntEnum):
         """Return the word people read."""
         return self.name.lower().replace("_", "-")
 
+    @classmethod
+    def named(cls, word: str) -> "Verdict":
+        """Return the verdict for its word. Raises ValueError for any other."""
+        by_word = {str(each): each for each in cls}
+        if word not in by_word:
+            msg = f"{word!r} is no verdict; one of {', '.join(by_word)}"
+            raise ValueError(msg)
+        return by_word[word]
+
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
@@ -55,7 +64,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """A temporary raise of every limit: so many USD more, until a moment, for a reason, on somebody's word."""
+    """A temporary raise: so many USD more in every window but the minute, until a moment, on somebody's word.
+
+    The minute limits a rate. Dollars for a day would allow that much each minute of it.
+    """
 
     usd: Decimal
     until: datetime
@@ -65,4 +77,6 @@ class Allowance:
 
 def raised_usd(limit: Limit, allowances: Iterable[Allowance], now: datetime) -> Decimal:
     """Return the limit in USD with all allowances that have not expired."""
+    if limit.window is Window.MINUTE:
+        return limit.usd
     return limit.usd + sum((each.usd for each in allowances if now < each.until), Decimal(0))

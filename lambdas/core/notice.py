@@ -134,6 +134,13 @@ def warn_notice(decision: Decision, spend: SpendSummary, links: Links) -> Notice
     return _notice("Bedrock spend: warning", lines, links)
 
 
+def gap_notice(gaps: Sequence[str], links: Links) -> Notice:
+    """Compose the mail about what the meter cannot see."""
+    lines = ["The meter cannot see everything; what it shows is at least what was spent.", *_listed("Not read:", gaps)]
+    lines += ["", "It goes on with the rest. This is mailed once a day while it lasts."]
+    return _notice("Bedrock spend: the meter does not see everything", lines, links)
+
+
 def budget_notice(actual: Decimal, budgeted: Decimal, alert_type: str, links: Links) -> Notice:
     """Compose the mail about a budget notification that calls for no stop."""
     lines = [

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from lambdas.core.levels import Level
 from lambdas.core.principals import Capability, Principal, Spared
 
+MISSING_VERSION = "somebody deleted that version: deploy with `-c repair=` and a word not used before"
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyState:
@@ -92,6 +94,8 @@ class Job:
     region: str
     arn: str
     name: str
+    role_arn: str = ""
+    """The service role it runs as; an exempt role's work is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +140,8 @@ def plan_switch(state: BrakeState, level: Level) -> Plan:
     return Plan((*switch_to(state.brake, level), *switch_to(state.sweep, level)))
 
 
-def plan_sweep(state: BrakeState, principals: Iterable[Principal], spared: Spared, jobs: Iterable[Job]) -> Plan:
-    """Reach those whom the switch did not: capable principals that are not armed, and jobs that run by themselves."""
+def plan_sweep(state: BrakeState, principals: Iterable[Principal], spared: Spared) -> Plan:
+    """Reach those whom the switch did not: capable principals that are not armed."""
     steps: list[Step] = []
     uncovered: dict[str, str] = {}
     for each in principals:
@@ -149,7 +153,12 @@ def plan_sweep(state: BrakeState, principals: Iterable[Principal], spared: Spare
             uncovered[each.arn] = each.unmodifiable
         else:
             steps.append(Attach(state.sweep.arn, holder_of(each)))
-    return Plan((*steps, *map(StopJob, jobs)), uncovered)
+    return Plan(tuple(steps), uncovered)
+
+
+def plan_jobs(jobs: Iterable[Job], spared: Spared) -> Plan:
+    """Stop the jobs that run by themselves, but for those of exempt roles; it cannot be undone."""
+    return Plan(tuple(StopJob(each) for each in jobs if not spared.covers_arn(each.role_arn)))
 
 
 def plan_release(state: BrakeState) -> Plan:

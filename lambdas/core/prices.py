@@ -15,8 +15,11 @@ MILLION = Decimal(1_000_000)
 
 TABLE_FILE = Path(__file__).with_name("price_table.json")
 
-DEAREST_IMAGE_USD = Decimal("0.14")
-"""USD an image, the dearest on Bedrock's price list (Stable Image Ultra); CloudWatch does not tell the sizes apart."""
+DEAREST_IMAGE_USD = Decimal("0.60")
+"""USD an image, the dearest on Bedrock's price list (Stability creative upscale); CloudWatch tells no sizes apart."""
+
+DEAREST_EMBEDDING_USD = Decimal("0.80")
+"""USD per million input tokens, the dearest embedding on the list (Titan multimodal), which genai-prices lacks."""
 
 
 class PriceTableError(ValueError):
@@ -123,7 +126,9 @@ class PriceTable:
 
     def dearest(self, day: date, *, embedding: bool = False) -> Price:
         """Return, per kind of token, the highest price any model (or any embedding model) has on the day."""
-        prices = [row.on(day) for row in self._rows if not embedding or any(map(model_ids.is_embedding, row.matchers))]
+        if embedding:
+            return Price(DEAREST_EMBEDDING_USD, DEAREST_EMBEDDING_USD, DEAREST_EMBEDDING_USD, DEAREST_EMBEDDING_USD)
+        prices = [row.on(day) for row in self._rows]
         return Price(
             input=max(price.input for price in prices),
             output=max(price.output for price in prices),

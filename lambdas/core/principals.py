@@ -66,18 +66,25 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Spared:
-    """Who is never touched: the exempt of the configuration, and the guardrail's own roles."""
+    """Who is never touched: the exempt of the configuration.
 
-    exempt: tuple[str, ...]
-    own_path: str
+    The guardrail's own roles need no word here: they cannot spend, so nothing is ever attached to them; and IAM
+    refuses it to the functions in any case.
+    """
+
+    exempt: tuple[str, ...] = ()
 
     def covers(self, principal: Principal) -> bool:
         """Tell whether nothing may be attached to the principal."""
-        return principal.path == self.own_path or any(
-            # As IAM reads the deny: the part behind the account alone, for a path may hold a colon.
-            actions.matches_name(each, principal.resource)
-            for each in self.exempt
-        )
+        # As IAM reads the deny: the part behind the account alone, for a path may hold a colon.
+        return self._names(principal.resource)
+
+    def covers_arn(self, arn: str) -> bool:
+        """Tell the same of a role's or user's ARN."""
+        return self._names(arn.split(":", 5)[-1])
+
+    def _names(self, resource: str) -> bool:
+        return any(actions.matches_name(each, resource) for each in self.exempt)
 
 
 def capability_of(

@@ -37,12 +37,12 @@ class Spend:
         return not self.gaps
 
 
-def price_reading(reading: Reading, prices: PriceTable) -> Spend:
+def price_reading(reading: Reading, prices: PriceTable, burn_since: datetime | None = None) -> Spend:
     """Return what a reading amounts to.
 
-    The reading has every series twice: by the hour since the month began, and by the minute since before the open
-    hour began. CloudWatch may have one of the two later than the other, so the hours that minutes cover in full
-    count with whichever is larger.
+    The reading has closed days of the month whole, the open day by the hour, and the open hour by the minute.
+    CloudWatch may have minutes and hours at different times, so of an hour that both cover the larger counts.
+    Minutes that began before ``burn_since`` do not count as burn: a release has answered them.
     """
     cost: dict[Slot, Decimal] = {}
     guessed: defaultdict[str, Decimal] = defaultdict(Decimal)
@@ -50,18 +50,18 @@ def price_reading(reading: Reading, prices: PriceTable) -> Spend:
     for slot, count in merged(reading.samples).items():
         quote = prices.quote(slot.model, slot.start)
         cost[slot] = usd = quote.price.of(slot.kind) * count
-        if quote.guessed and slot.seconds == _HOUR and slot.start >= month:
+        if quote.guessed and slot.seconds != _MINUTE and slot.start >= month:
             guessed[slot.model] += usd
 
-    hours = _hours(cost)
     day = Window.DAY.start(reading.taken_at)
+    hours = _periods(cost, day)
     by_model: defaultdict[str, Decimal] = defaultdict(Decimal)
     for (region, model, start), usd in hours.items():
         if start >= day:
             by_model[f"{model} ({region})"] += usd
     return Spend(
         at=reading.taken_at,
-        burn=_burn(cost, reading.taken_at),
+        burn=_burn(cost, reading.taken_at, burn_since),
         by_window={
             window: sum(
                 (usd for (_, _, start), usd in hours.items() if start >= window.start(reading.taken_at)), Decimal(0)
@@ -74,26 +74,27 @@ def price_reading(reading: Reading, prices: PriceTable) -> Spend:
     )
 
 
-def _hours(cost: Mapping[Slot, Decimal]) -> dict[tuple[str, str, datetime], Decimal]:
-    """Return USD by (region, model, hour)."""
-    sums: dict[int, defaultdict[tuple[Slot, datetime], Decimal]] = {
-        _MINUTE: defaultdict(Decimal),
-        _HOUR: defaultdict(Decimal),
-    }
+def _periods(cost: Mapping[Slot, Decimal], day: datetime) -> dict[tuple[str, str, datetime], Decimal]:
+    """Return USD by (region, model, start of the hour); of a closed day, by the start of the day."""
+    by_minute: defaultdict[Slot, Decimal] = defaultdict(Decimal)
+    longer: defaultdict[Slot, Decimal] = defaultdict(Decimal)
     for slot, usd in cost.items():
-        hour = Window.HOUR.start(slot.start)
-        sums[slot.seconds][slot._replace(start=hour, seconds=_HOUR), hour] += usd
-    hours: defaultdict[tuple[str, str, datetime], Decimal] = defaultdict(Decimal)
-    for slot, hour in sums[_MINUTE].keys() | sums[_HOUR].keys():
-        hours[slot.region, slot.model, hour] += max(sums[_MINUTE][slot, hour], sums[_HOUR][slot, hour])
-    return hours
+        if slot.seconds != _MINUTE:
+            longer[slot] += usd
+        elif slot.start >= day:
+            # Minutes of yesterday are in the closed day already; they are read for the burn alone.
+            by_minute[slot._replace(start=Window.HOUR.start(slot.start), seconds=_HOUR)] += usd
+    periods: defaultdict[tuple[str, str, datetime], Decimal] = defaultdict(Decimal)
+    for slot in by_minute.keys() | longer.keys():
+        periods[slot.region, slot.model, slot.start] += max(by_minute[slot], longer[slot])
+    return periods
 
 
-def _burn(cost: Mapping[Slot, Decimal], now: datetime) -> Decimal:
+def _burn(cost: Mapping[Slot, Decimal], now: datetime, burn_since: datetime | None) -> Decimal:
     """Return the USD of the dearest of the last minutes."""
     since = Window.MINUTE.start(now) - timedelta(minutes=BURN_MINUTES)
     minutes: defaultdict[datetime, Decimal] = defaultdict(Decimal)
     for slot, usd in cost.items():
-        if slot.seconds == _MINUTE and slot.start >= since:
+        if slot.seconds == _MINUTE and slot.start >= since and (burn_since is None or slot.start >= burn_since):
             minutes[slot.start] += usd
     return max(minutes.values(), default=Decimal(0))

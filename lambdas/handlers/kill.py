@@ -6,6 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from lambdas import stopping
 from lambdas.aws.bedrock import BatchJobs
 from lambdas.aws.dynamodb import LedgerTable
 from lambdas.aws.iam import Account, BrakePolicies
@@ -39,9 +40,10 @@ logger = Logger(service="kill")
 @logger.inject_lambda_context
 def handler(event: object, _context: object) -> dict[str, Any]:
     """Stop. A person's word counts in report-only mode too."""
-    request = StopRequest(Level.STOP, parse_kill(event))
+    now = datetime.now(UTC)
+    request = StopRequest(Level.STOP, parse_kill(event), now)
     wiring = Wiring()
-    result = wiring.stop(request, datetime.now(UTC), by_person=True)
+    result = stopping.kill(request, wiring.desk, now)
     answer = result.answer(wiring.links)
     logger.warning("kill", answer=answer)
     if result.report is None or not result.report.verified:

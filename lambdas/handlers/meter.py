@@ -1,12 +1,14 @@
 """Measures spend, each minute and whenever an alarm says so, and asks for a stop where a limit calls for it."""
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from lambdas import metering
+from lambdas.aws.calls import QUICK
 from lambdas.aws.cloudwatch import TokenMetrics
 from lambdas.aws.dynamodb import LedgerTable
 from lambdas.aws.functions import StopFunction
@@ -19,28 +21,36 @@ USES = (
     TokenMetrics.series,
     TokenMetrics.read,
     BrakePolicies.levels,
+    BrakePolicies.holders,
     StopFunction.ask,
     NoticeTopic.send,
     LedgerTable.allowances,
     LedgerTable.known_series,
     LedgerTable.remember_series,
     LedgerTable.wanted,
-    LedgerTable.last_verdict,
+    LedgerTable.latest_decision,
     LedgerTable.record_decision,
 )
 
 logger = Logger(service="meter")
 
 
+@cache
+def _wiring() -> Wiring:
+    """Wire up once for as long as the function stays warm: clients, prices and closed days are kept."""
+    return Wiring(config=QUICK)
+
+
 @logger.inject_lambda_context
 def handler(_event: object, _context: object) -> dict[str, Any]:
     """Run a tick. Whoever sent the event, what counts is what CloudWatch says now."""
-    tick = metering.tick(datetime.now(UTC), Wiring().meter_tools)
+    tick = metering.tick(datetime.now(UTC), _wiring().meter_tools)
     answer = {
         "verdict": str(tick.decision.verdict),
         "reason": tick.decision.reason,
         "asked": None if tick.asked is None else str(tick.asked),
         "spend": {name: f"{usd:.4f}" for name, usd in tick.figures().items()},
+        "gaps": list(tick.spend.gaps),
         "problems": list(tick.problems),
     }
     logger.info("tick", answer=answer)

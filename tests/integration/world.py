@@ -86,7 +86,7 @@ class Account:
         session.events.register("before-call.*.*", self._on_call)
         self.monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
         self.answers |= {
-            "bedrock:ListModelInvocationJobs": lambda _: {"invocationJobSummaries": list(self.jobs)},
+            "bedrock:ListModelInvocationJobs": self._list_jobs,
             "bedrock:StopModelInvocationJob": self._stop_job,
             "lambda:InvokeFunction": self._invoked,
             "budgets:ViewBudget": lambda _: {"Budget": budget("10")},
@@ -120,6 +120,10 @@ class Account:
             return SimpleNamespace(status_code=200), self.answers[action](params)
         return None
 
+    def _list_jobs(self, params: dict[str, Any]) -> dict[str, Any]:
+        wanted = params["query_string"]["statusEquals"]
+        return {"invocationJobSummaries": [each for each in self.jobs if each["status"] == wanted]}
+
     def _stop_job(self, params: dict[str, Any]) -> dict[str, Any]:
         self.jobs = [each for each in self.jobs if each["jobArn"].rpartition("/")[2] not in params["url_path"]]
         return {}
@@ -135,7 +139,10 @@ class Account:
 
     def run(self, name: str, event: Any) -> Any:
         """Invoke a function as Lambda does."""
-        handler = importlib.import_module(f"lambdas.handlers.{name}").handler
+        module = importlib.import_module(f"lambdas.handlers.{name}")
+        if name == "meter":
+            module._wiring.cache_clear()  # each run is a cold start, with the environment of its test
+        handler = module.handler
         self.running = name
         try:
             return handler(event, Context())
@@ -191,7 +198,7 @@ class Account:
             iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
             iam.put_role_policy(RoleName=name, PolicyName="work", PolicyDocument=allow(*actions))
         iam.create_role(RoleName="meter", Path="/bedrock-spend/", AssumeRolePolicyDocument=TRUST)
-        iam.put_role_policy(RoleName="meter", PolicyName="work", PolicyDocument=allow("*"))
+        iam.put_role_policy(RoleName="meter", PolicyName="work", PolicyDocument=allow("bedrock:StopModelInvocationJob"))
         for name, actions in {"dev": ["bedrock:InvokeModel"], "root-like": ["*"]}.items():
             iam.create_user(UserName=name)
             iam.put_user_policy(UserName=name, PolicyName="work", PolicyDocument=allow(*actions))

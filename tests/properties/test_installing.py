@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambdas.core.errors import AwsCallError
+from lambdas.core.errors import AwsCallError, UnfinishedError
 from lambdas.core.levels import SID_OF, Document, Level
 from lambdas.installing import ForeignPolicyError, Version, install, remove
-from tests.fakes import BRAKE, FakePolicies
+from tests.fakes import BRAKE, FakePolicies, refused
 
 NAME = BRAKE.rpartition("/")[2]
 
@@ -91,6 +91,25 @@ def test_removing_releases_and_detaches_before_it_deletes():
     remove(BRAKE, iam)
 
 
+def test_a_holder_iam_lets_nobody_detach_does_not_keep_the_others_and_is_named(monkeypatch):
+    iam = FakePolicies()
+    install(NAME, BRAKE, documents(1), iam)
+    pull(iam, Level.STOP)
+    iam.attached[BRAKE] = {"role/AWSReservedSSO_Dev_0", "role/a", "user/b"}
+    detach = iam.detach
+
+    def refusing(arn: str, holder: str) -> None:
+        if "SSO" in holder:
+            raise refused("iam:DetachRolePolicy", "UnmodifiableEntity")
+        detach(arn, holder)
+
+    monkeypatch.setattr(iam, "detach", refusing)
+    with pytest.raises(UnfinishedError, match=r"permission set.*AWSReservedSSO_Dev_0"):
+        remove(BRAKE, iam)
+    assert iam.attached[BRAKE] == {"role/AWSReservedSSO_Dev_0"}
+    assert level_now(iam) is Level.RELEASED
+
+
 editions = st.fixed_dictionaries({level: st.integers(1, 3) for level in Level})
 
 
@@ -136,7 +155,7 @@ def test_a_removal_that_crashed_is_finished_by_the_next(level: Level, crash_at: 
     pull(iam, level)
     iam.attached[BRAKE] = {"role/a", "role/b"}
     iam.crash_at, iam.crash_after_effect = iam.calls + crash_at, after_effect
-    with suppress(AwsCallError):
+    with suppress(AwsCallError, UnfinishedError):
         remove(BRAKE, iam)
     iam.crash_at = None
     remove(BRAKE, iam)

@@ -34,7 +34,7 @@ USD_RULE = "must be a number of USD from 0.01 to 1,000,000,000"
 PERCENT_RULE = "must be a percentage above 0 and below 100"
 UNKNOWN = "is no key of this file"
 MISSING = "is missing and has no default"
-NOT_BEDROCK = "must be an AWS region that has Bedrock"
+NOT_BEDROCK = "must be a commercial AWS region that has Bedrock"
 REGIONS = 'regions = ["us-east-1", "us-east-2", "us-west-2", "eu-central-1"]'
 
 

@@ -1,6 +1,7 @@
 """A tick of the meter: what it judges, what it asks for, and that no failed call makes it silent."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ from lambdas.core.errors import AwsCallError
 from lambdas.core.levels import Level
 from lambdas.core.limits import Allowance, Ladder, Limit, Verdict
 from lambdas.core.notice import Notice
+from lambdas.core.plan import PolicyState
 from lambdas.core.prices import PriceTable
 from lambdas.core.usage import Kind, Reading, Sample, Series
 from lambdas.core.windows import Window
@@ -36,6 +38,7 @@ class Meter:
     sent: list[Notice] = field(default_factory=list)
     stop_is_down: bool = False
     enforce: bool = True
+    limits: tuple[Limit, ...] = (DAY,)
 
     def __post_init__(self) -> None:
         self.usage = FakeUsage(Reading(self.now, []), [SERIES])
@@ -56,7 +59,7 @@ class Meter:
             ledger=self.ledger,
             brake=self.brake,
             prices=self.prices,
-            limits=(DAY,),
+            limits=self.limits,
             reaction=timedelta(minutes=4),
             enforce=self.enforce,
             links=LINKS,
@@ -150,7 +153,7 @@ def test_without_the_ledger_the_limits_still_hold(meter: Meter):
     meter.ledger.down = True
     found = meter.spent("60").tick()
     assert found.asked is Level.STOP
-    assert any("ledger cannot be read" in each for each in found.problems)
+    assert any("ledger cannot be read" in each for each in found.spend.gaps)
 
 
 def test_without_iam_the_limits_still_hold(meter: Meter):
@@ -160,18 +163,35 @@ def test_without_iam_the_limits_still_hold(meter: Meter):
     assert any("ServiceFailure" in each for each in found.problems)
 
 
-def test_a_stop_function_that_cannot_be_reached_is_a_problem_and_the_verdict_is_still_recorded(meter: Meter):
+def test_a_stop_function_that_cannot_be_reached_is_a_problem_and_is_asked_again(meter: Meter):
     meter.stop_is_down = True
     found = meter.spent("60").tick()
     assert any("lambda:InvokeFunction" in each for each in found.problems)
-    assert meter.ledger.verdict is Verdict.STOP
+    # Not recorded, so that the next tick tells it as news again.
+    assert meter.ledger.latest is None
 
 
 def test_an_incomplete_reading_is_a_problem_and_never_lowers_the_verdict(meter: Meter):
-    meter.ledger.verdict = Verdict.STOP
+    meter.spent("60").tick()
     found = meter.spent("0", gaps=("us-east-1: cannot be read",)).tick()
     assert found.decision.verdict is Verdict.STOP
-    assert found.problems == ("us-east-1: cannot be read",)
+    assert found.spend.gaps == ("us-east-1: cannot be read",)
+
+
+def test_a_gap_is_mailed_once_a_day_and_raises_no_alarm(meter: Meter):
+    meter.spent("0", gaps=("eu-west-1: cannot be read",))
+    start = meter.now
+    for hours in (0, 0, 1, 23, 25):
+        meter.now = start + timedelta(hours=hours)
+        assert meter.tick().problems == ()
+    assert [each.subject for each in meter.sent] == ["Bedrock spend: the meter does not see everything"] * 2
+    assert "- eu-west-1: cannot be read" in meter.sent[0].text
+
+
+def test_thousands_of_gaps_fit_into_a_request(meter: Meter):
+    found = meter.spent("60", gaps=tuple(f"region-{n}: cannot be read" for n in range(3000))).tick()
+    assert len(found.spend.gaps) == 11
+    assert len(json.dumps(meter.asked[0])) < 10_000
 
 
 def test_series_cloudwatch_no_longer_lists_are_still_read(meter: Meter):
@@ -182,23 +202,73 @@ def test_series_cloudwatch_no_longer_lists_are_still_read(meter: Meter):
     assert meter.ledger.series == {idle, SERIES}
 
 
-def test_a_release_that_stopped_half_way_is_reported(meter: Meter):
+def test_a_release_that_did_not_finish_is_reported(meter: Meter):
     meter.brake.sweep_level = Level.STOP
-    assert any("release stopped half-way" in each for each in meter.tick().problems)
+    assert any("a release did not finish" in each for each in meter.tick().problems)
+
+
+def test_a_holder_of_the_sweep_policy_in_peace_is_reported(meter: Meter):
+    meter.brake.swept = {"role/late"}
+    assert any("1 principals hold bedrock-spend-sweep" in each for each in meter.tick().problems)
+
+
+def test_a_version_somebody_deleted_is_found_in_peace(meter: Meter, monkeypatch):
+    policy = meter.brake.policy
+
+    def pruned(arn: str) -> PolicyState:
+        found = policy(arn)
+        return replace(
+            found, versions={level: each for level, each in found.versions.items() if level is not Level.STOP}
+        )
+
+    monkeypatch.setattr(meter.brake, "policy", pruned)
+    assert any("has no version stop" in each and "-c repair=" in each for each in meter.tick().problems)
+
+
+def test_report_only_tells_of_a_second_limit_although_another_is_at_its_stop(meter: Meter):
+    meter.enforce = False
+    meter.limits = (replace(DAY, window=Window.MONTH, usd=Decimal(50)), DAY)
+    count = int(Decimal(60) / Decimal("3.2") * 1_000_000)
+    earlier = Sample(SERIES, Window.DAY.start(meter.now) - timedelta(days=1), 86400, count)
+    meter.usage.reading = Reading(meter.now, [earlier])
+    meter.tick()
+    meter.usage.reading = Reading(meter.now, [earlier, Sample(SERIES, Window.HOUR.start(meter.now), 3600, count)])
+    meter.tick()
+    meter.tick()
+    assert len(meter.asked) == 2
+
+
+def test_minutes_before_a_release_no_longer_burn(meter: Meter):
+    meter.limits = (Limit(Window.MINUTE, Decimal(5), Ladder(None, None)),)
+    count = int(Decimal(60) / Decimal("3.2") * 1_000_000)
+    minute = Window.MINUTE.start(meter.now) - timedelta(minutes=2)
+    meter.usage.reading = Reading(meter.now, [Sample(SERIES, minute, 60, count)])
+    assert meter.tick().decision.verdict is Verdict.STOP
+    meter.ledger.want(Level.RELEASED, minute + timedelta(seconds=90))
+    meter.ledger.forget_verdict()
+    assert meter.tick().decision.verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("broken", [{}, {"verdict": "cautious"}, {"verdict": "ok", "limits": 5, "told": {}}])
+def test_a_record_of_another_version_never_ends_the_tick(meter: Meter, broken: dict[str, Any]):
+    meter.ledger.latest = broken
+    found = meter.spent("60").tick()
+    assert found.asked is Level.STOP
+    assert any("judges afresh" in each for each in found.problems)
 
 
 def test_the_history_keeps_changes_only_and_the_latest_is_always_there(meter: Meter):
     meter.tick()
     meter.tick()
     meter.spent("60").tick()
-    assert [body["verdict"] for _, body in meter.ledger.records] == ["ok", "stop"]
+    assert [body["verdict"] for _, body in meter.ledger.records] == ["stop"]
     assert meter.ledger.latest is not None
     assert meter.ledger.latest["verdict"] == "stop"
 
 
 def test_a_listing_that_failed_is_a_gap(meter: Meter):
     meter.usage.gaps = ("eu-west-1: AWS/Bedrock cannot be listed",)
-    assert "eu-west-1: AWS/Bedrock cannot be listed" in meter.tick().problems
+    assert "eu-west-1: AWS/Bedrock cannot be listed" in meter.tick().spend.gaps
 
 
 def test_a_bug_is_not_swallowed(meter: Meter, monkeypatch):

@@ -1,5 +1,7 @@
 """Plans are values: what a stop, a release and arming would do, in order."""
 
+from dataclasses import replace
+
 from lambdas.core.levels import Level
 from lambdas.core.plan import (
     Attach,
@@ -11,6 +13,7 @@ from lambdas.core.plan import (
     Switch,
     holder_of,
     plan_arming,
+    plan_jobs,
     plan_release,
     plan_sweep,
     plan_switch,
@@ -21,7 +24,7 @@ from lambdas.core.principals import Capability, Principal, PrincipalKind, Spared
 BRAKE = "arn:aws:iam::123456789012:policy/bedrock-spend-brake"
 SWEEP = "arn:aws:iam::123456789012:policy/bedrock-spend-sweep"
 VERSIONS = {Level.RELEASED: "v3", Level.STEP_DOWN: "v2", Level.STOP: "v1"}
-SPARED = Spared(("role/break-glass", "user/ops/*"), "/bedrock-spend/")
+SPARED = Spared(("role/break-glass", "user/ops/*"))
 JOB = Job("us-east-1", "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abc", "nightly")
 
 
@@ -80,7 +83,7 @@ def test_a_sweep_reaches_the_capable_that_are_not_armed():
         principal("admin"),
         principal("dev", kind=PrincipalKind.USER),
     ]
-    plan = plan_sweep(brake_state(), people, SPARED, ())
+    plan = plan_sweep(brake_state(), people, SPARED)
     assert plan.steps == (Attach(SWEEP, "role/agents"), Attach(SWEEP, "role/admin"), Attach(SWEEP, "user/dev"))
     assert plan.uncovered == {}
 
@@ -92,21 +95,21 @@ def test_a_sweep_leaves_alone_whom_it_must():
         principal("both", BRAKE, SWEEP, "arn:aws:iam::aws:policy/AdministratorAccess"),
         principal("break-glass"),
         principal("on-call", kind=PrincipalKind.USER, path="/ops/"),
-        principal("stop-function", path="/bedrock-spend/"),
+        principal("stop-function", path="/bedrock-spend/", capability=Capability.NONE),
         principal("web", capability=Capability.NONE),
     ]
-    plan = plan_sweep(brake_state(), people, SPARED, ())
+    plan = plan_sweep(brake_state(), people, SPARED)
     assert plan.steps == ()
     assert plan.uncovered == {}
 
 
 def test_a_policy_of_a_similar_name_does_not_count_as_armed():
     foreign = f"{BRAKE}-2"
-    assert plan_sweep(brake_state(), [principal("x", foreign)], SPARED, ()).steps == (Attach(SWEEP, "role/x"),)
+    assert plan_sweep(brake_state(), [principal("x", foreign)], SPARED).steps == (Attach(SWEEP, "role/x"),)
 
 
 def test_a_sweep_names_whom_it_cannot_reach_and_what_to_do():
-    plan = plan_sweep(brake_state(), [SERVICE_LINKED, IDENTITY_CENTER, principal("agents")], SPARED, ())
+    plan = plan_sweep(brake_state(), [SERVICE_LINKED, IDENTITY_CENTER, principal("agents")], SPARED)
     assert plan.steps == (Attach(SWEEP, "role/agents"),)
     assert set(plan.uncovered) == {SERVICE_LINKED.arn, IDENTITY_CENTER.arn}
     assert "service-linked role" in plan.uncovered[SERVICE_LINKED.arn]
@@ -117,12 +120,18 @@ def test_an_unmodifiable_role_that_cannot_spend_or_is_armed_is_no_gap():
     incapable = principal("AWSServiceRoleForY", path="/aws-service-role/y/", capability=Capability.NONE)
     # A permission set that references the brake policy arms its roles.
     armed = principal("AWSReservedSSO_Dev_0", BRAKE, path="/aws-reserved/sso.amazonaws.com/")
-    assert plan_sweep(brake_state(), [incapable, armed], SPARED, ()).uncovered == {}
+    assert plan_sweep(brake_state(), [incapable, armed], SPARED).uncovered == {}
 
 
-def test_jobs_are_stopped_after_their_callers_are_denied():
-    plan = plan_sweep(brake_state(), [principal("agents")], SPARED, [JOB])
-    assert plan.steps == (Attach(SWEEP, "role/agents"), StopJob(JOB))
+def test_a_strangers_role_under_the_guardrails_own_path_is_not_overlooked():
+    plan = plan_sweep(brake_state(), [principal("impostor", path="/bedrock-spend/")], SPARED)
+    assert plan.steps == (Attach(SWEEP, "role/impostor"),)
+
+
+def test_jobs_are_stopped_but_for_those_of_exempt_roles():
+    theirs = replace(JOB, role_arn="arn:aws:iam::123456789012:role/break-glass")
+    others = replace(JOB, role_arn="arn:aws:iam::123456789012:role/service-role/batch")
+    assert plan_jobs([JOB, theirs, others], SPARED).steps == (StopJob(JOB), StopJob(others))
 
 
 def test_a_release_switches_both_policies_before_it_leaves_the_swept():
@@ -157,7 +166,6 @@ def test_arming_takes_those_who_name_bedrock_and_no_wildcards():
         principal("web", capability=Capability.NONE),
         principal("armed", BRAKE, capability=named),
         principal("break-glass", capability=named),
-        principal("kill", path="/bedrock-spend/", capability=named),
     ]
     plan = plan_arming(BRAKE, people, SPARED)
     assert plan.steps == (Attach(BRAKE, "role/agents"), Attach(BRAKE, "user/dev"))

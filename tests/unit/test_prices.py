@@ -84,7 +84,8 @@ def test_an_unknown_embedding_model_is_priced_among_embeddings(prices: PriceTabl
     quote = prices.quote("newco.embed-giant", AT)
     assert is_embedding("newco.embed-giant")
     assert quote.guessed
-    assert quote.price.input == Decimal("0.1")
+    assert quote.price.input == Decimal("0.80")
+    assert prices.quote("amazon.titan-embed-text-v2:0", AT).price.input <= quote.price.input
 
 
 def test_input_that_may_be_cached_costs_the_dearest_of_the_three(prices: PriceTable):

@@ -251,7 +251,7 @@ def test_well_known_policies_are_what_people_expect(name, expected):
     ],
 )
 def test_the_exempt_are_spared(exempt, covered):
-    spared = Spared(("role/other", exempt), "/bedrock-spend/")
+    spared = Spared(("role/other", exempt))
     assert all(spared.covers(each) for each in covered)
 
 
@@ -270,17 +270,20 @@ def test_the_exempt_are_spared(exempt, covered):
     ],
 )
 def test_nobody_else_is_spared(stranger):
-    assert not Spared(("role/break-glass",), "/bedrock-spend/").covers(stranger)
+    assert not Spared(("role/break-glass",)).covers(stranger)
 
 
-def test_the_guardrails_own_roles_are_spared():
-    assert Spared((), "/bedrock-spend/").covers(principal(path="/bedrock-spend/", name="stop"))
+def test_an_exempt_arn_is_known_by_what_stands_behind_the_account():
+    spared = Spared(("role/break-glass",))
+    assert spared.covers_arn("arn:aws:iam::123456789012:role/break-glass")
+    assert not spared.covers_arn("arn:aws:iam::123456789012:role/a:role/break-glass")
+    assert not spared.covers_arn("")
 
 
 def test_an_exempt_name_is_spelled_for_every_partition_and_account():
     assert principal_pattern("role/ops/x") == "arn:*:iam::*:role/ops/x"
     china = Principal("arn:aws-cn:iam::999999999999:role/x", PrincipalKind.ROLE, "x", "/", NAMED)
-    assert Spared(("role/x",), "/bedrock-spend/").covers(china)
+    assert Spared(("role/x",)).covers(china)
 
 
 @pytest.mark.parametrize(
