@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The caller's virtual environment and Python settings must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: help drill test e2e synth deploy destroy bench format prices lock clean
+.PHONY: help drill test e2e synth bootstrap deploy destroy bench format prices lock clean
 
 help: ## show this text
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 12
@@ -54,6 +54,9 @@ synth: $(VENV)/.ready ## synthesize the app into cdk.out and check the template
 	@rm -rf cdk.out && CDK_OUTDIR=cdk.out $(BIN)/python app.py
 	@$(BIN)/cfn-lint cdk.out/*.template.json
 	@echo "cdk.out: synthesized, cfn-lint has no finding"
+
+bootstrap: $(VENV)/.ready ## prepare that account and region for the CDK, once
+	@$(BIN)/cdk bootstrap --no-notices $(CDK_ARGS)
 
 deploy: $(VENV)/.ready ## deploy to the AWS account of your credentials (edit guardrail.toml first)
 	@$(BIN)/cdk deploy --no-notices $(CDK_ARGS)

@@ -19,7 +19,9 @@ def main() -> None:
     app = App(context=json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"])
     file = Path(str(app.node.try_get_context("guardrail") or "guardrail.toml"))
     try:
-        configuration = load(file if file.is_absolute() else ROOT / file)
+        file = ROOT / file
+        # As short as the user would type it; an absolute path stays one.
+        configuration = load(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
         GuardrailStack(app, f"{configuration.settings.prefix}-guardrail", configuration=configuration)
     except GuardrailError as error:
         sys.exit(str(error))

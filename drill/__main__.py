@@ -34,6 +34,9 @@ def main() -> int:
     options = parser.parse_args()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
+    for stale in ("report.json", "report.html"):
+        # An interrupted drill must not leave the last one's success behind.
+        (out / stale).unlink(missing_ok=True)
     console = Console()
     story = Story(console)
     settings = load_configuration(CONFIGURATION).settings
@@ -93,4 +96,7 @@ def _synthesize(assembly: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the embedded AWS was stopped")

@@ -50,6 +50,17 @@ ACTUAL Amount: $4,321.50
 """
 
 
+_FACTS = (
+    "trip_to_denied_seconds",
+    "spend_at_trip_usd",
+    "spend_at_denied_usd",
+    "limit_usd",
+    "iam_writes_to_stop",
+    "iam_identical_after_release",
+    "resources_left_after_destroy",
+)
+
+
 @dataclass(slots=True)
 class Drill:
     """One run over one emulator and one adapted assembly."""
@@ -61,8 +72,10 @@ class Drill:
     settings: Settings
     people: tuple[Person, ...] = ()
     outputs: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    """What goes into the report."""
+    facts: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(_FACTS))
+    """What goes into the report; None is what the drill did not get to know."""
+    killed: bool = False
+    """Whether the last word was a stop."""
     denied: dict[str, bool] = field(default_factory=dict)
     allowed: dict[str, bool] = field(default_factory=dict)
     iam_before: dict[str, Any] = field(default_factory=dict)
@@ -113,6 +126,7 @@ class Drill:
     def burn(self) -> str:
         """Let the agent loop until its live session is denied."""
         agent, day = self.people[0], self.settings.limits[0]
+        self.facts["limit_usd"] = day.usd
         prices = PriceTable.load().quote(MODEL, datetime.now(UTC)).price
         runtime = self.emulator.client("bedrock-runtime", agent.session)
         spend, calls, began = Decimal(0), 0, time.monotonic()
@@ -136,7 +150,7 @@ class Drill:
                 tripped = self.story.mark(
                     "trip", f"${spend:.2f} spent: with usage on its way the limit of {day} is reached"
                 )
-                self.facts |= {"spend_at_trip_usd": spend, "limit_usd": day.usd}
+                self.facts["spend_at_trip_usd"] = spend
             time.sleep(_PAUSE_SECONDS)
         msg = f"the agent still burns after {_PATIENCE.total_seconds():.0f} s and ${spend:.2f}"
         raise SceneError(msg)
@@ -224,6 +238,7 @@ class Drill:
     def update(self) -> str:
         """Deploy other documents during a stop, once well and once so that CloudFormation rolls back."""
         self._invoke("KillFunction", {})
+        self.killed = True
         assembly.update(self.emulator, self._edited("Reran*"), self.stack)
         self._expect_stopped()
         check("Reran*" in self._default_document(), "the update did not renew the document of the stop")
@@ -253,8 +268,9 @@ class Drill:
         check(after == self.iam_undeployed, f"IAM differs from before the deployment: {difference}")
         for each in self.people:
             check(may_invoke(self.emulator, each) is each.may_invoke, f"{each.holder} is not as free as before")
-        self.story.tell("destroyed during a stop: released first, nothing left")
-        return "destroyed while a stop was on: released first, nothing left, IAM as before the deployment"
+        how = "destroyed while a stop was on: released first" if self.killed else "destroyed"
+        self.story.tell(f"{how}, nothing left")
+        return f"{how}, nothing left, IAM as before the deployment"
 
     # --- what the scenes are made of ---------------------------------------------------------------------------
 

@@ -45,8 +45,11 @@ class PolicyWriter(Protocol):
     def versions(self, arn: str) -> Sequence[Version] | None:
         """Return all versions, None when there is no such policy."""
 
+    def owner(self, arn: str) -> str | None:
+        """Return the deployment the policy belongs to, None when there is no such policy."""
+
     def create(self, name: str, document: Document) -> Version:
-        """Create the policy and return its first version, the default one."""
+        """Create the policy, marked as the writer's own, and return its first version, the default one."""
 
     def create_version(self, arn: str, document: Document) -> Version:
         """Add a version, not as the default one."""
@@ -67,12 +70,18 @@ class PolicyWriter(Protocol):
         """Delete the policy; no error where there is none."""
 
 
-def install(name: str, arn: str, wanted: Mapping[Level, Document], writer: PolicyWriter) -> dict[Level, str]:
-    """Bring a policy to exactly the wanted documents and return the version id for each level.
+def install(name: str, arn: str, wanted: Mapping[Level, Document], writer: PolicyWriter, us: str) -> dict[Level, str]:
+    """Bring a policy of a deployment (``us``) to exactly the wanted documents; return the version id for each level.
 
     A policy that is there already keeps its level: a stop survives every update, and a stack that is deployed
     again over what an interrupted one left behind. Raises ForeignPolicyError before anything is changed.
     """
+    if (owner := writer.owner(arn)) not in {None, us}:
+        msg = (
+            f"the policy {arn} belongs to {owner or 'nobody known'}, not to {us}: one guardrail serves the whole "
+            "account; destroy the other, or choose another prefix in guardrail.toml"
+        )
+        raise ForeignPolicyError(msg)
     found = writer.versions(arn)
     if found is None:
         found = [writer.create(name, wanted[Level.RELEASED])]
@@ -129,10 +138,10 @@ def _same(one: Document, other: Document) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
-def remove(arn: str, writer: PolicyWriter) -> None:
-    """Release, detach from everybody, delete. Safe to repeat after a crash anywhere; leaves a foreign policy alone."""
+def remove(arn: str, writer: PolicyWriter, us: str) -> None:
+    """Release, detach from everybody, delete. Safe to repeat after a crash anywhere; leaves what is not ours alone."""
     versions = writer.versions(arn)
-    if versions is None or not _ours(versions):
+    if versions is None or not _ours(versions) or writer.owner(arn) != us:
         return
     default = next(each for each in versions if each.is_default)
     released = _newest(each for each in versions if each.level is Level.RELEASED)

@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from lambdas import guardrail, settings, stopping
 from lambdas.aws.bedrock import BatchJobs
-from lambdas.aws.calls import CONFIG
+from lambdas.aws.calls import CONFIG, QUICK
 from lambdas.aws.iam import Account, BrakePolicies
 from lambdas.aws.sns import NoticeTopic
 from lambdas.core.notice import Links
@@ -63,14 +63,15 @@ class Wiring:
     @cached_property
     def post(self) -> NoticeTopic:
         """The mail."""
-        return NoticeTopic(boto3.client("sns", config=self._config), self._variable("NOTICE_TOPIC_ARN"))
+        return NoticeTopic(boto3.client("sns", config=QUICK), self._variable("NOTICE_TOPIC_ARN"))
 
     @cached_property
     def ledger(self) -> "LedgerTable":
         """The ledger."""
         from lambdas.aws.dynamodb import LedgerTable  # noqa: PLC0415 - only where it is used: the kill path stays light
 
-        return LedgerTable(boto3.client("dynamodb", config=self._config), self._variable("LEDGER_TABLE"))
+        # Whatever hangs here, a stop must not wait for it long.
+        return LedgerTable(boto3.client("dynamodb", config=QUICK), self._variable("LEDGER_TABLE"))
 
     @cached_property
     def budget(self) -> "Budget":

@@ -60,6 +60,7 @@ class Brake(Construct):
             properties={
                 "BrakeArn": self.arn,
                 "SweepArn": self.sweep_arn,
+                "Owner": f"{stack.stack_name} in {stack.region}",
                 # CloudFormation calls the installer only when something here changes.
                 "Repair": str(self.node.try_get_context("repair") or ""),
                 "Documents": {

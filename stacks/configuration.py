@@ -75,8 +75,9 @@ Exempt = Annotated[
     str,
     AfterValidator(
         _like(
-            r"(role|user)(/[A-Za-z0-9_+=,.@*?-]+)+",
-            'must be "role/NAME" or "user/NAME", the path included; * and ? are allowed',
+            # Some letter or digit: "role/*" would exempt everybody.
+            r"(role|user)(?=/.*[A-Za-z0-9])(/[A-Za-z0-9_+=,.@*?-]+)+",
+            'must be "role/NAME" or "user/NAME", the path included; * and ? are allowed, but not alone',
         )
     ),
 ]
@@ -177,7 +178,8 @@ def load(file: Path) -> Configuration:
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
     except OSError as error:
-        msg = f"{file}: cannot be read ({error.strerror}); give its path with `cdk deploy -c guardrail=PATH`"
+        hint = "give its path with `make deploy CDK_ARGS='-c guardrail=PATH'`"
+        msg = f"{file}: cannot be read ({error.strerror}); {hint}"
         raise ConfigurationError(msg) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         msg = f"{file}: is not TOML: {error}"

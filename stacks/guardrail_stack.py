@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from aws_cdk import CfnOutput, CustomResource, Duration, Stack
+from aws_cdk import Annotations, CfnOutput, CustomResource, Duration, Stack
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
@@ -34,6 +34,10 @@ class GuardrailStack(Stack):
         self._settings = settings = configuration.settings
         self._code = lambda_code()
         self._notices = sns.Topic(self, "Notices", display_name="Bedrock spend guardrail")
+        if not configuration.emails:
+            Annotations.of(self).add_warning_v2(
+                "bedrock-spend:nobody-is-told", "guardrail.toml: emails = []: nobody is mailed when Bedrock is stopped"
+            )
         for email in configuration.emails:
             self._notices.add_subscription(subscriptions.EmailSubscription(email))
 

@@ -225,6 +225,8 @@ class FakePolicies:
     policies: dict[str, list[Version]] = field(default_factory=dict)
     attached: dict[str, set[str]] = field(default_factory=dict)
     next_number: dict[str, int] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+    us: str = "us"
     calls: int = 0
     crash_at: int | None = None
     crash_after_effect: bool = False
@@ -244,6 +246,9 @@ class FakePolicies:
     def versions(self, arn: str) -> Sequence[Version] | None:
         return list(self.policies[arn]) if arn in self.policies else None
 
+    def owner(self, arn: str) -> str | None:
+        return self.owners.get(arn, "") if arn in self.policies else None
+
     def create(self, name: str, document: Document) -> Version:
         arn = f"arn:aws:iam::123456789012:policy/{name}"
         version = Version("v1", document, is_default=True)
@@ -251,6 +256,7 @@ class FakePolicies:
         def effect() -> None:
             assert arn not in self.policies
             self.policies[arn] = [version]
+            self.owners[arn] = self.us
             self.next_number[arn] = 2
 
         self._write(effect)

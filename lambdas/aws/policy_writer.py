@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _GONE, _IN_USE = "NoSuchEntity", "DeleteConflict"
+_OWNED_BY = "Brake of the Bedrock spend guardrail "
 _ATTEMPTS, _PAUSE_SECONDS = 6, 3.0
 
 
 class OwnPolicies:
     """Writes the two policies; the only code that may create a version, and it may touch nothing else."""
 
-    def __init__(self, client: "IAMClient", pause: Callable[[float], None]) -> None:
-        """Take the client, and how to wait so many seconds."""
+    def __init__(self, client: "IAMClient", us: str, pause: Callable[[float], None]) -> None:
+        """Take the client, the name of this deployment, and how to wait so many seconds."""
         self._iam = client
+        self._us = us
         self._pause = pause
 
     @needs("iam:ListPolicyVersions", "iam:GetPolicyVersion", on=On.OWN_POLICIES)
@@ -46,14 +48,27 @@ class OwnPolicies:
             versions.append(Version(each["VersionId"], _document(found["Document"]), each["IsDefaultVersion"]))
         return versions
 
+    @needs("iam:GetPolicy", on=On.OWN_POLICIES)
+    def owner(self, arn: str) -> str | None:
+        """Return the deployment the policy belongs to, empty for a foreign policy, None when there is none."""
+        try:
+            with calls.named("iam:GetPolicy"):
+                description = self._iam.get_policy(PolicyArn=arn)["Policy"].get("Description", "")
+        except AwsCallError as error:
+            if error.code == _GONE:
+                return None
+            raise
+        # A policy's description cannot be changed, so it is the one mark that stays.
+        return description.removeprefix(_OWNED_BY).partition(". ")[0] if description.startswith(_OWNED_BY) else ""
+
     @needs("iam:CreatePolicy", on=On.OWN_POLICIES)
     def create(self, name: str, document: Document) -> Version:
-        """Create the policy and return its first version, the default one."""
+        """Create the policy, marked as ours, and return its first version, the default one."""
         with calls.named("iam:CreatePolicy"):
             created = self._iam.create_policy(
                 PolicyName=name,
                 PolicyDocument=json.dumps(document),
-                Description="Bedrock spend guardrail. Its default version is the brake; do not edit or detach.",
+                Description=f"{_OWNED_BY}{self._us}. Its default version is the brake; do not edit or detach.",
             )
         return Version(created["Policy"]["DefaultVersionId"], document, is_default=True)
 

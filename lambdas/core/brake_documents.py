@@ -50,8 +50,9 @@ def documents(settings: DocumentSettings, prices: PriceTable) -> dict[Level, Doc
     for level, document in rendered.items():
         if (characters := size(document)) > MAX_DOCUMENT_CHARACTERS:
             msg = (
-                f"the {level} document of the brake policy has {characters} characters, IAM takes "
-                f"{MAX_DOCUMENT_CHARACTERS}: shorten [exempt] principals with * or raise step_down_output_usd"
+                f"guardrail.toml: exempt.principals, step_down.output_usd_per_million: the {level} document of the "
+                f"brake policy has {characters} characters, IAM takes {MAX_DOCUMENT_CHARACTERS}: name fewer "
+                "principals, with * if need be, or raise the price"
             )
             raise BrakeDocumentError(msg)
     return rendered

@@ -15,6 +15,7 @@ from lambdas.installing import install, remove
 
 USES = (
     OwnPolicies.versions,
+    OwnPolicies.owner,
     OwnPolicies.create,
     OwnPolicies.create_version,
     OwnPolicies.set_default,
@@ -36,18 +37,19 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 def bring_about(event: dict[str, Any]) -> dict[str, str]:
     """Make the policies what the event says and return the attributes of the resource."""
     properties = event["ResourceProperties"]
-    writer = OwnPolicies(boto3.client("iam", config=CONFIG), time.sleep)
+    us = properties["Owner"]
+    writer = OwnPolicies(boto3.client("iam", config=CONFIG), us, time.sleep)
     # The brake first when it comes and the sweep first when it goes: the brake is what a stop needs most.
     policies: list[tuple[str, str]] = [("Brake", properties["BrakeArn"]), ("Sweep", properties["SweepArn"])]
     if event["RequestType"] == "Delete":
         for _, arn in reversed(policies):
-            remove(arn, writer)
+            remove(arn, writer, us)
         return {}
     deployment.refuse_change(event, "BrakeArn", "the prefix cannot be changed while the guardrail is deployed")
     documents = {Level.named(word): json.loads(text) for word, text in properties["Documents"].items()}
     attributes: dict[str, str] = {}
     for label, arn in policies:
-        versions = install(arn.rpartition("/")[2], arn, documents, writer)
+        versions = install(arn.rpartition("/")[2], arn, documents, writer, us)
         attributes |= {
             f"{label}{level.name.title().replace('_', '')}Version": found for level, found in versions.items()
         }

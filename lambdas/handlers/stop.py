@@ -48,9 +48,8 @@ def _request(event: object, wiring: Wiring) -> StopRequest | None:
 def _message(event: dict[str, Any]) -> tuple[str, datetime]:
     try:
         records = [each.sns for each in SNSEvent(event).records]
-        return "\n".join(each.message for each in records), min(
-            datetime.fromisoformat(each.timestamp) for each in records
-        )
+        sent = [datetime.fromisoformat(each.timestamp).astimezone(UTC) for each in records]
+        return "\n".join(each.message for each in records), min(sent)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         msg = f"an event that is no SNS message ({error!r}): nothing was done"
         raise RefusedError(msg) from error

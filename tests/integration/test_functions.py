@@ -345,6 +345,14 @@ def test_another_prefix_is_refused_while_deployed(account: Account):
     assert "destroy the stack first" in answer["Reason"]
 
 
+def test_a_second_guardrail_in_the_account_is_refused_and_takes_nothing_away(account: Account):
+    answer = account.install("Create", Owner="guardrail in eu-west-1")
+    assert answer["Status"] == "FAILED"
+    assert "belongs to guardrail in us-east-1" in answer["Reason"]
+    assert account.install("Delete", Owner="guardrail in eu-west-1")["Status"] == "SUCCESS"
+    assert account.holders(BRAKE) == {"agent", "dev"}
+
+
 def test_an_installer_that_fails_tells_cloudformation_instead_of_leaving_it_waiting(account: Account):
     account.answers["iam:ListPolicyVersions"] = refuse("AccessDenied")
     assert account.install("Update")["Status"] == "FAILED"

@@ -151,7 +151,12 @@ class Account:
 
     def install(self, request: str = "Create", stored: dict[str, str] | None = None, **changes: str) -> dict[str, Any]:
         """Run the custom resource of the policies."""
-        properties = {"BrakeArn": BRAKE, "SweepArn": SWEEP, "Documents": stored or DOCUMENTS} | changes
+        properties = {
+            "BrakeArn": BRAKE,
+            "SweepArn": SWEEP,
+            "Owner": "guardrail in us-east-1",
+            "Documents": stored or DOCUMENTS,
+        } | changes
         event = {
             "RequestType": request,
             "ResponseURL": "https://cloudformation.example/answer",

@@ -28,7 +28,7 @@ monthly_usd = 100
 """
 
 EMAIL_RULE = "must be an e-mail address"
-EXEMPT_RULE = 'must be "role/NAME" or "user/NAME", the path included; * and ? are allowed'
+EXEMPT_RULE = 'must be "role/NAME" or "user/NAME", the path included; * and ? are allowed, but not alone'
 PREFIX_RULE = "must be 3 to 32 lower-case letters, digits and dashes, a letter first and no dash last"
 USD_RULE = "must be a number of USD from 0.01 to 1,000,000,000"
 PERCENT_RULE = "must be a percentage above 0 and below 100"
@@ -121,7 +121,7 @@ def test_amounts_are_exact(write):
 
 def test_what_the_functions_are_told_is_what_was_configured(write):
     text = edited(
-        ("principals = []", 'principals = ["role/ops/break-glass", "user/*"]'),
+        ("principals = []", 'principals = ["role/ops/break-glass", "user/ops-*"]'),
         ("minute = 5", "minute = 0.1\nhour = 20"),
         ("warn = 50\n", ""),
         ('"enforce"\n\n', '"report-only"\n\n'),
@@ -160,7 +160,7 @@ MISTAKES = {
     "a number for a region": ((REGIONS, "regions = [1]"), "regions[0] = 1: Input should be a valid string"),
     "a word for a list": ((REGIONS, 'regions = "us-east-1"'), 'regions = "us-east-1": Input should be a valid list'),
     "a number for a table": (
-        ("[limits]\nminute = 5\nday = 50\nmonth = 500\n", "limits = 5\n"),
+        ("[limits]\nminute = 5\n# hour = 20\nday = 50\nmonth = 500\n", "limits = 5\n"),
         "limits = 5: must be a table",
     ),
     "another mode": (
@@ -219,7 +219,7 @@ MISTAKES = {
         "limits = {minute = 5, day = 500.01, month = 500}: day must not be above month: it could never be reached",
     ),
     "no limit at all": (
-        ("minute = 5\nday = 50\nmonth = 500\n", ""),
+        ("minute = 5\n# hour = 20\nday = 50\nmonth = 500\n", ""),
         "limits = {}: must set at least one of minute, hour, day, month",
     ),
     "no region": ((REGIONS, "regions = []"), "regions = []: Value should have at least 1 item after validation, not 0"),
@@ -231,7 +231,7 @@ MISTAKES = {
     "a region without Bedrock": ((REGIONS, 'regions = ["aws-global"]'), f'regions[0] = "aws-global": {NOT_BEDROCK}'),
     "no mode": (('mode = "enforce"\n\n', ""), f"mode: {MISSING}"),
     "no regions": ((REGIONS, ""), f"regions: {MISSING}"),
-    "no limits": (("[limits]\nminute = 5\nday = 50\nmonth = 500\n", ""), f"limits: {MISSING}"),
+    "no limits": (("[limits]\nminute = 5\n# hour = 20\nday = 50\nmonth = 500\n", ""), f"limits: {MISSING}"),
     "no budget": (("[budget]\nmonthly_usd = 500\n", ""), f"budget: {MISSING}"),
     "no amount of the budget": (("monthly_usd = 500\n", ""), f"budget.monthly_usd: {MISSING}"),
     "no address": (("emails = []", 'emails = ["ops"]'), f'emails[0] = "ops": {EMAIL_RULE}'),
@@ -256,6 +256,10 @@ MISTAKES = {
         f'exempt.principals[0] = "arn:aws:iam::123456789012:role/x": {EXEMPT_RULE}',
     ),
     "everybody exempt": (("principals = []", 'principals = ["*"]'), f'exempt.principals[0] = "*": {EXEMPT_RULE}'),
+    "every role exempt": (
+        ("principals = []", 'principals = ["role/*"]'),
+        f'exempt.principals[0] = "role/*": {EXEMPT_RULE}',
+    ),
     "an exempt name twice": (
         ("principals = []", 'principals = ["role/x", "role/x"]'),
         'exempt.principals = ["role/x", "role/x"]: must not name anything twice (role/x)',
@@ -276,9 +280,9 @@ def test_a_mistake_is_told_in_one_line_with_file_key_value_and_rule(edit, line, 
 @pytest.mark.parametrize(
     ("edit", "place"),
     [
-        (("day = 50\n", "day = 50\nday = 60\n"), "line 22"),
-        (("[ladder]", "[limits]"), "line 26"),
-        (("day = 50\n", "day 50\n"), "line 21"),
+        (("day = 50\n", "day = 50\nday = 60\n"), "line 23"),
+        (("[ladder]", "[limits]"), "line 27"),
+        (("day = 50\n", "day 50\n"), "line 22"),
     ],
     ids=["a key twice", "a table twice", "no equals sign"],
 )
@@ -300,9 +304,8 @@ def test_what_is_not_text_is_told(tmp_path):
 
 def test_a_file_that_is_not_there_is_told_with_what_to_do(tmp_path):
     file = tmp_path / "nowhere.toml"
-    assert complaint(file) == (
-        f"{file}: cannot be read (No such file or directory); give its path with `cdk deploy -c guardrail=PATH`"
-    )
+    hint = "give its path with `make deploy CDK_ARGS='-c guardrail=PATH'`"
+    assert complaint(file) == f"{file}: cannot be read (No such file or directory); {hint}"
 
 
 def test_each_of_several_mistakes_has_its_line(write):
