@@ -102,6 +102,17 @@ class Tick:
             f"Spend{window.capitalize()}Usd": usd for window, usd in self.spend.by_window.items()
         }
 
+    def answer(self) -> dict[str, Any]:
+        """Return the tick as the log and the console show it."""
+        return {
+            "verdict": str(self.decision.verdict),
+            "reason": self.decision.reason,
+            "asked": None if self.asked is None else str(self.asked),
+            "spend": {name: f"{usd:.4f}" for name, usd in self.figures().items()},
+            "gaps": list(self.spend.gaps),
+            "problems": list(self.problems),
+        }
+
 
 def tick(now: datetime, tools: MeterTools) -> Tick:
     """Measure once and act on it.

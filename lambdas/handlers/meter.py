@@ -45,14 +45,7 @@ def _wiring() -> Wiring:
 def handler(_event: object, _context: object) -> dict[str, Any]:
     """Run a tick. Whoever sent the event, what counts is what CloudWatch says now."""
     tick = metering.tick(datetime.now(UTC), _wiring().meter_tools)
-    answer = {
-        "verdict": str(tick.decision.verdict),
-        "reason": tick.decision.reason,
-        "asked": None if tick.asked is None else str(tick.asked),
-        "spend": {name: f"{usd:.4f}" for name, usd in tick.figures().items()},
-        "gaps": list(tick.spend.gaps),
-        "problems": list(tick.problems),
-    }
+    answer = tick.answer()
     logger.info("tick", answer=answer)
     if tick.spend.burn:
         # Custom metrics cost while they are published: an idle account publishes none.
