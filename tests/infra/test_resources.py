@@ -259,6 +259,7 @@ def test_no_function_exists_without_its_rights(each_stack):
             for name, policy in each_stack.of_type("AWS::IAM::Policy").items()
             if {"Ref": each.role_id} in policy["Properties"]["Roles"]
         ]
+        assert policies, word
         assert set(policies) <= each_stack.needs(each.logical_id), word
 
 

@@ -187,7 +187,9 @@ def test_no_single_oddity_breaks_the_report(key, value, tmp_path):
 def test_the_chart_fits_whatever_was_sampled(samples, limit):
     report = {"samples": [{"seconds": at, "spend_usd": Decimal(usd)} for at, usd in samples], "limit_usd": limit}
 
-    for svg in charts(render(report)):
+    drawn = charts(render(report))
+    assert drawn
+    for svg in drawn:
         width, height = map(float, svg.attrib["viewBox"].split()[2:])
         for line in svg.iter("line"):
             assert all(0 <= attribute(line, side) <= width for side in ("x1", "x2"))
