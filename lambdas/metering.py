@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
@@ -156,7 +156,7 @@ def tick(now: datetime, tools: MeterTools) -> Tick:
     told = last.told_again(now, spend.gaps)
     if unheard := [each for each in spend.gaps if each not in told]:
         _tried(lambda: tools.send(gap_notice(unheard, tools.links)), problems)
-        told |= dict.fromkeys(unheard, now.isoformat())
+        told |= dict.fromkeys(unheard, now)
     # After the effect, and only if it was told: a crash or a failure before this line repeats it at the next tick.
     if len(problems) == untold:
         body = _record(decision, summary, told)
@@ -171,7 +171,7 @@ class _Last:
 
     verdict: Verdict = Verdict.OK
     by_limit: Mapping[str, Verdict] | None = None
-    told: Mapping[str, str] | None = None
+    told: Mapping[str, datetime] | None = None
     """When each gap was last told of."""
 
     @classmethod
@@ -180,8 +180,9 @@ class _Last:
             return cls()
         try:
             by_limit = {str(limit): Verdict.named(word) for limit, word in body["limits"].items()}
-            return cls(Verdict.named(body["verdict"]), by_limit, {str(k): str(v) for k, v in body["told"].items()})
-        except (KeyError, ValueError, AttributeError) as error:
+            told = {str(gap): datetime.fromisoformat(at).astimezone(UTC) for gap, at in body["told"].items()}
+            return cls(Verdict.named(body["verdict"]), by_limit, told)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             msg = f"the last decision in the ledger cannot be read ({error!r}); this tick judges afresh"
             raise GuardrailError(msg) from error
 
@@ -193,20 +194,18 @@ class _Last:
             for each in decision.findings
         )
 
-    def told_again(self, now: datetime, gaps: Iterable[str]) -> dict[str, str]:
+    def told_again(self, now: datetime, gaps: Iterable[str]) -> dict[str, datetime]:
         """Return the gaps that were told of not long ago, and when."""
         told = self.told or {}
-        return {
-            each: told[each] for each in gaps if each in told and now - datetime.fromisoformat(told[each]) < TELL_AGAIN
-        }
+        return {each: told[each] for each in gaps if each in told and now - told[each] < TELL_AGAIN}
 
 
-def _record(decision: Decision, summary: SpendSummary, told: Mapping[str, str]) -> dict[str, Any]:
+def _record(decision: Decision, summary: SpendSummary, told: Mapping[str, datetime]) -> dict[str, Any]:
     return {
         "verdict": str(decision.verdict),
         "reason": decision.reason,
         "limits": {str(each.limit): str(each.verdict) for each in decision.findings},
-        "told": dict(told),
+        "told": {gap: at.isoformat() for gap, at in told.items()},
         "spend": asdict(summary),
     }
 
@@ -237,7 +236,11 @@ def _read(now: datetime, tools: MeterTools, problems: list[str]) -> Reading:
         gaps = (*gaps, "the models seen earlier this month are not known, the ledger cannot be read")
     elif new := set(listed) - known:
         _tried(lambda: tools.ledger.remember_series(now, new), problems)
-    reading = tools.usage.read(sorted({*listed, *(known or ())}), now)
+    wanted = sorted({*listed, *(known or ())})
+    reading = tools.usage.read(wanted, now)
+    if wanted and reading.gaps and not reading.samples:
+        # Part of the usage is a gap and mailed; none of it is a failure that somebody is woken by.
+        problems.append(f"the meter is blind, no usage could be read ({reading.gaps[0]})")
     return Reading(reading.taken_at, reading.samples, _condensed((*gaps, *reading.gaps)))
 
 

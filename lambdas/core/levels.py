@@ -4,34 +4,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 from typing import Any
 
 from lambdas.core.limits import Verdict
+from lambdas.core.ranked import Ranked
 
 Document = Mapping[str, Any]
 """An IAM policy document."""
 
 
-class Level(IntEnum):
+class Level(Ranked):
     """How far the brake is applied."""
 
     RELEASED = 0
     STEP_DOWN = 1
     STOP = 2
-
-    def __str__(self) -> str:
-        """Return the word people read and write."""
-        return self.name.lower().replace("_", "-")
-
-    @classmethod
-    def named(cls, word: str) -> "Level":
-        """Return the level for its word. Raises ValueError for any other."""
-        by_word = {str(each): each for each in cls}
-        if word not in by_word:
-            msg = f"{word!r} is no brake level; one of {', '.join(by_word)}"
-            raise ValueError(msg)
-        return by_word[word]
 
     @classmethod
     def for_verdict(cls, verdict: Verdict) -> "Level":

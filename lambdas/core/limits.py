@@ -4,31 +4,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from enum import IntEnum
 
+from lambdas.core.ranked import Ranked
 from lambdas.core.windows import Window
 
 
-class Verdict(IntEnum):
+class Verdict(Ranked):
     """What the spend calls for, in order of severity. More usage never lowers it."""
 
     OK = 0
     WARN = 1
     STEP_DOWN = 2
     STOP = 3
-
-    def __str__(self) -> str:
-        """Return the word people read."""
-        return self.name.lower().replace("_", "-")
-
-    @classmethod
-    def named(cls, word: str) -> "Verdict":
-        """Return the verdict for its word. Raises ValueError for any other."""
-        by_word = {str(each): each for each in cls}
-        if word not in by_word:
-            msg = f"{word!r} is no verdict; one of {', '.join(by_word)}"
-            raise ValueError(msg)
-        return by_word[word]
 
 
 @dataclass(frozen=True, slots=True)

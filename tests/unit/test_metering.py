@@ -178,6 +178,14 @@ def test_an_incomplete_reading_is_a_problem_and_never_lowers_the_verdict(meter: 
     assert found.spend.gaps == ("us-east-1: cannot be read",)
 
 
+def test_a_meter_that_reads_nothing_at_all_wakes_somebody(meter: Meter):
+    meter.usage.reading = Reading(meter.now, [], ("us-east-1: usage cannot be read (AccessDenied)",))
+    found = meter.tick()
+    assert found.problems == (
+        "the meter is blind, no usage could be read (us-east-1: usage cannot be read (AccessDenied))",
+    )
+
+
 def test_a_gap_is_mailed_once_a_day_and_raises_no_alarm(meter: Meter):
     meter.spent("0", gaps=("eu-west-1: cannot be read",))
     start = meter.now
@@ -249,7 +257,16 @@ def test_minutes_before_a_release_no_longer_burn(meter: Meter):
     assert meter.tick().decision.verdict is Verdict.OK
 
 
-@pytest.mark.parametrize("broken", [{}, {"verdict": "cautious"}, {"verdict": "ok", "limits": 5, "told": {}}])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"verdict": "cautious"},
+        {"verdict": "ok", "limits": 5, "told": {}},
+        {"verdict": "ok", "limits": {}, "told": {"gap": "yesterday"}},
+        {"verdict": "ok", "limits": {}, "told": {"gap": 5}},
+    ],
+)
 def test_a_record_of_another_version_never_ends_the_tick(meter: Meter, broken: dict[str, Any]):
     meter.ledger.latest = broken
     found = meter.spent("60").tick()
