@@ -12,19 +12,24 @@ pk                   sk              body
 ``brake``            ``wanted``      the level the last stop or release wants, and since when (``at``)
 ``allowance``        its words       dollars, expiry, reason, name
 ``series#YYYY-MM``   region          the metric series seen in that month (``series``)
+``closed``           YYYY-MM-DD      what the closed hours of a day cost, and ``until`` when they go
+``kept``             its name        a larger document, compressed (``blob``): prices, inventory, cross-check
 ===================  ==============  =================================================================
 """
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from lambdas.aws import calls
+from lambdas.core.closed import ClosedDay
 from lambdas.core.errors import AwsCallError, LedgerItemError
 from lambdas.core.levels import Level, Wanted
 from lambdas.core.limits import Allowance
@@ -156,6 +161,71 @@ class LedgerTable:
         with _decoding("brake wanted"):
             return Wanted(Level.named(body["level"]), _moment(body["at"]))
 
+    @needs("dynamodb:Query", on=On.LEDGER)
+    def closed_days(self, first: date, last: date) -> Sequence[ClosedDay]:
+        """Return the days from the first to the last that have closed hours; days that have none are left out."""
+        with calls.named("dynamodb:Query"):
+            pages = self._dynamodb.get_paginator("query").paginate(
+                TableName=self._table,
+                KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+                ExpressionAttributeValues={
+                    ":pk": {"S": "closed"},
+                    ":first": {"S": first.isoformat()},
+                    ":last": {"S": last.isoformat()},
+                },
+                ConsistentRead=True,
+            )
+            items = [item for page in pages for item in page["Items"]]
+        with _decoding("closed"):
+            return [ClosedDay.from_json(item["sk"]["S"], _body(item)) for item in items]
+
+    @needs("dynamodb:PutItem", on=On.LEDGER)
+    def close(self, day: ClosedDay, *, closed_before: datetime) -> bool:
+        """Keep a day whose hours were closed until ``closed_before``; False when another run closed hours meanwhile."""
+        start = ClosedDay.open(day.day).until
+        condition = "#until = :before" if closed_before > start else "attribute_not_exists(#until) OR #until = :before"
+        try:
+            with calls.named("dynamodb:PutItem"):
+                self._dynamodb.put_item(
+                    TableName=self._table,
+                    Item={
+                        "pk": {"S": "closed"},
+                        "sk": {"S": day.day.isoformat()},
+                        "until": {"S": _stamp(day.until)},
+                        "body": {"S": json.dumps(day.to_json())},
+                    },
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames={"#until": "until"},
+                    ExpressionAttributeValues={":before": {"S": _stamp(closed_before)}},
+                )
+        except AwsCallError as error:
+            if error.code == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    @needs("dynamodb:PutItem", on=On.LEDGER)
+    def keep(self, name: str, body: Mapping[str, Any]) -> None:
+        """Keep a larger document under a name in place of the one before: prices, the inventory."""
+        blob = gzip.compress(json.dumps(body).encode(), mtime=0)
+        with calls.named("dynamodb:PutItem"):
+            self._dynamodb.put_item(
+                TableName=self._table, Item={"pk": {"S": "kept"}, "sk": {"S": name}, "blob": {"B": blob}}
+            )
+
+    @needs("dynamodb:GetItem", on=On.LEDGER)
+    def kept(self, name: str) -> Mapping[str, Any] | None:
+        """Return the document kept under a name, None when there is none."""
+        with calls.named("dynamodb:GetItem"):
+            found = self._dynamodb.get_item(
+                TableName=self._table, Key={"pk": {"S": "kept"}, "sk": {"S": name}}, ConsistentRead=True
+            )
+        if "Item" not in found:
+            return None
+        with _decoding(f"kept {name}"):
+            body: Mapping[str, Any] = json.loads(gzip.decompress(found["Item"]["blob"]["B"]))
+            return body
+
     @needs("dynamodb:PutItem", on=On.LEDGER)
     def record(self, kind: str, at: datetime, body: dict[str, Any]) -> None:
         """Keep a ``stop`` or a ``release``."""
@@ -199,7 +269,7 @@ def _decoding(what: str) -> Iterator[None]:
     """Turn an item that says something else than expected into a LedgerItemError that names it."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError, AttributeError, OSError, EOFError, zlib.error) as error:
         msg = f"ledger item {what!r} cannot be read ({error!r}): delete it, or deploy the version that wrote it"
         raise LedgerItemError(msg) from error
 

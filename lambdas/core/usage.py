@@ -21,6 +21,17 @@ class Kind(StrEnum):
     IMAGE = "image"
 
 
+class Tier(StrEnum):
+    """The service tier usage was served in; each has prices of its own."""
+
+    STANDARD = "standard"
+    BATCH = "batch"
+    FLEX = "flex"
+    PRIORITY = "priority"
+    UNKNOWN = "unknown"
+    """CloudWatch does not say: the dearest of the tiers of online calls stands in."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Series:
     """One CloudWatch time series: whose tokens, of which kind, seen where."""
@@ -31,6 +42,7 @@ class Series:
     dimensions: tuple[tuple[str, str], ...]
     model: str
     kind: Kind
+    tier: Tier = Tier.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
