@@ -89,7 +89,14 @@ class GuardrailStack(Stack):
         arm_function = self._function("Arm", arm, "Attaches the brake policy to those who name Bedrock.", long)
 
         budget.topic.add_subscription(subscriptions.LambdaSubscription(stop_function.function))
-        clock = Clock(self, "Clock", meter=meter_function.function, arm=arm_function.function)
+        clock = Clock(
+            self,
+            "Clock",
+            every={
+                "Meter": (Duration.minutes(1), meter_function.function),
+                "Arm": (Duration.hours(1), arm_function.function),
+            },
+        )
         alarms = TokenAlarms(
             self, "Tokens", limits=settings.limits, prices=PriceTable.load(), meter=meter_function.function
         )

@@ -1,6 +1,6 @@
 """What wakes the functions up: the clock, and CloudWatch alarms on tokens a minute."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -28,14 +28,14 @@ _SHARE_WITHOUT_BURN_LIMIT = 10
 
 
 class Clock(Construct):
-    """The meter each minute, arming each hour."""
+    """What runs by the clock."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, meter: lambda_.IFunction, arm: lambda_.IFunction
+        self, scope: Construct, construct_id: str, *, every: Mapping[str, tuple[Duration, lambda_.IFunction]]
     ) -> None:
-        """Make the rules."""
+        """Make a rule for each name."""
         super().__init__(scope, construct_id)
-        for name, function, period in (("Meter", meter, Duration.minutes(1)), ("Arm", arm, Duration.hours(1))):
+        for name, (period, function) in every.items():
             events.Rule(
                 self,
                 name,
