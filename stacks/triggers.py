@@ -1,30 +1,22 @@
-"""What wakes the functions up: the clock, and CloudWatch alarms on tokens a minute."""
+"""What wakes the functions up: the clock, and tripwires on calls to Bedrock."""
 
-from collections.abc import Mapping, Sequence
-from datetime import date
-from decimal import Decimal
+from collections.abc import Mapping
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from lambdas.core.limits import Limit
-from lambdas.core.prices import PriceTable
-from lambdas.core.usage import Kind
-from lambdas.core.windows import Window
+from lambdas.settings import Settings
 
-_WATCHED = (
-    ('"AWS/Bedrock", ModelId', "InputTokenCount", Kind.INPUT),
-    ('"AWS/Bedrock", ModelId', "OutputTokenCount", Kind.OUTPUT),
-    ('"AWS/Bedrock", ModelId', "CacheWriteInputTokenCount", Kind.CACHE_WRITE),
-    ('"AWS/BedrockMantle", Model', "TotalInputTokens", Kind.MIXED_INPUT),
-    ('"AWS/BedrockMantle", Model', "TotalOutputTokens", Kind.OUTPUT),
-)
-_SHARE_WITHOUT_BURN_LIMIT = 10
-"""Where no minute limit is set, a minute that takes a tenth of the smallest limit is a burst."""
+_PLANES = {
+    "bedrock": ("AWS/Bedrock", "Invocations"),
+    "mantle": ("AWS/BedrockMantle", "Inferences"),
+}
+"""The metric that counts the calls of a plane; without dimensions it is that of the whole account, and so knows
+models nobody has listed yet."""
 
 
 class Clock(Construct):
@@ -45,56 +37,55 @@ class Clock(Construct):
             )
 
 
-class TokenAlarms(Construct):
-    """Alarms on tokens a minute over all models, new ones at once; they wake the meter, which decides."""
+class Tripwires(Construct):
+    """Alarms of one region that ring at the first call of a plane after a quiet time, and say so to a target.
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        limits: Sequence[Limit],
-        prices: PriceTable,
-        meter: lambda_.IFunction,
-    ) -> None:
-        """Make the alarms of this region and the rule that carries them to the meter."""
+    They have no actions and no threshold worth a thought: they ring so that the meter need not look at a region
+    in which nobody calls Bedrock. While calls go on they stay in ALARM, silently; the meter looks each minute then.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, rule: events.Rule) -> None:
+        """Make an alarm for each plane; they come after the rule that carries them, so that none rings unheard."""
         super().__init__(scope, construct_id)
-        burst = burst_usd(limits)
-        dearest = prices.dearest(date.max)
-        alarms = [
-            cloudwatch.CfnAlarm(
+        for plane, (namespace, metric) in _PLANES.items():
+            cloudwatch.Alarm(
                 self,
-                f"{'Mantle' if 'Mantle' in schema else ''}{metric}",
-                alarm_description=f"{metric} of one minute could cost ${burst}: the meter looks at once.",
-                comparison_operator="GreaterThanOrEqualToThreshold",
+                plane.title(),
+                alarm_name=settings.tripwire(plane),
+                alarm_description=(
+                    f"No fault: Bedrock is being called in this region ({namespace} {metric}). This wakes the meter of "
+                    f"the spend guardrail {settings.prefix}, which reads the region each minute until the calls end."
+                ),
+                metric=cloudwatch.Metric(
+                    namespace=namespace, metric_name=metric, statistic="Sum", period=Duration.minutes(1)
+                ),
+                comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+                threshold=1,
                 evaluation_periods=1,
-                threshold=float(int(burst / dearest.of(kind))),
-                treat_missing_data="notBreaching",
-                metrics=[
-                    cloudwatch.CfnAlarm.MetricDataQueryProperty(
-                        id="tokens",
-                        expression=f"SELECT SUM({metric}) FROM SCHEMA({schema})",  # noqa: S608 - Metrics Insights, of constants
-                        period=60,
-                        return_data=True,
-                    )
-                ],
+                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
             )
-            for schema, metric, kind in _WATCHED
-        ]
-        events.Rule(
-            self,
-            "ToMeter",
+        self.node.add_dependency(rule)
+
+
+class TripwireRule(events.Rule):
+    """Carries the ringing of tripwires to a target, whichever region they rang in."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, target: events.IRuleTarget) -> None:
+        """Listen on the default bus of the stack's region."""
+        super().__init__(
+            scope,
+            construct_id,
+            description=f"Spend guardrail {settings.prefix}: Bedrock is called in a region that was quiet.",
             event_pattern=events.EventPattern(
+                # By name, not by ARN: an event forwarded from another region keeps that region. Of this account
+                # alone: another one may forward its alarms here, and have a guardrail with the same names.
+                account=[Stack.of(scope).account],
                 source=["aws.cloudwatch"],
-                detail_type=["CloudWatch Alarm State Change", "CloudWatch Alarm Contributor State Change"],
-                resources=[each.attr_arn for each in alarms],
-                detail={"state": {"value": ["ALARM"]}},
+                detail_type=["CloudWatch Alarm State Change"],
+                detail={
+                    "alarmName": [settings.tripwire(plane) for plane in _PLANES],
+                    "state": {"value": ["ALARM"]},
+                },
             ),
-            targets=[targets.LambdaFunction(meter)],
+            targets=[target],
         )
-
-
-def burst_usd(limits: Sequence[Limit]) -> Decimal:
-    """Return the USD of a minute that is worth a look at once."""
-    burn = next((each.usd for each in limits if each.window is Window.MINUTE), None)
-    return burn or min(each.usd for each in limits) / _SHARE_WITHOUT_BURN_LIMIT

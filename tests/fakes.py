@@ -1,17 +1,21 @@
 """Stand-ins for AWS that behave, keep state, and can be told to fail at any call."""
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from lambdas.core.closed import ClosedDay
 from lambdas.core.errors import AwsCallError
 from lambdas.core.levels import Document, Level, Wanted
 from lambdas.core.limits import Allowance
+from lambdas.core.memory import Memory
 from lambdas.core.notice import Notice
 from lambdas.core.plan import Attach, BrakeState, Detach, Job, PolicyState, StopJob, Switch
 from lambdas.core.principals import Principal
-from lambdas.core.usage import Reading, Series
+from lambdas.core.usage import Kind, Look, Reading, Series, Source, Tally
+from lambdas.core.windows import Window
 from lambdas.installing import MAX_VERSIONS, Version
 
 BRAKE = "arn:aws:iam::123456789012:policy/bedrock-spend-brake"
@@ -141,6 +145,12 @@ class FakeLedger:
     granted: list[Allowance] = field(default_factory=list)
     series: set[Series] = field(default_factory=set)
     records: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    notes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    noted: dict[str, datetime] = field(default_factory=dict)
+    watch_mark: str = ""
+    documents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    days: dict[tuple[date, str], ClosedDay] = field(default_factory=dict)
+    reads: int = 0
 
     def _up(self) -> None:
         if self.down:
@@ -162,9 +172,51 @@ class FakeLedger:
         self._up()
         self.records.append((kind, body))
 
-    def allowances(self, now: datetime) -> Sequence[Allowance]:
+    def memory(self, now: datetime) -> Memory:
         self._up()
-        return [each for each in self.granted if now < each.until]
+        self.reads += 1
+        return Memory(
+            Wanted(self.level, self.said_at),
+            tuple(each for each in self.granted if now < each.until),
+            self.latest,
+            self.notes.get("watch"),
+            self.notes.get("inventory"),
+            watch_mark=self.watch_mark if "watch" in self.notes else "",
+        )
+
+    def note(self, name: str, body: Mapping[str, Any], at: datetime) -> None:
+        self._up()
+        if at >= self.noted.get(name, at):
+            self.notes[name], self.noted[name] = json.loads(json.dumps(body)), at
+
+    def note_watch(self, body: Mapping[str, Any], at: datetime, *, before: str) -> bool:
+        self._up()
+        if "watch" in self.notes and before != self.watch_mark:
+            return False
+        self.notes["watch"], self.watch_mark = json.loads(json.dumps(body)), at.isoformat()
+        return True
+
+    def keep(self, name: str, body: Mapping[str, Any]) -> None:
+        self._up()
+        self.documents[name] = json.loads(json.dumps(body))
+
+    def kept(self, name: str) -> Mapping[str, Any] | None:
+        self._up()
+        return self.documents.get(name)
+
+    def closed_days(self, first: date, last: date) -> Sequence[ClosedDay]:
+        self._up()
+        return [each for (day, _), each in self.days.items() if first <= day <= last]
+
+    def close(self, day: ClosedDay, *, closed_before: datetime) -> bool:
+        self._up()
+        before = self.days.get((day.day, day.region))
+        if (before.until if before else day.start) != closed_before:
+            return False
+        # As it is stored, so that what does not survive that is noticed.
+        body = json.loads(json.dumps(day.to_json()))
+        self.days[day.day, day.region] = ClosedDay.from_json(day.day.isoformat(), day.region, body)
+        return True
 
     def add_allowance(self, allowance: Allowance) -> None:
         self._up()
@@ -201,21 +253,102 @@ class FakeLedger:
             self.records.append(("decision", body))
 
 
+def moment(text: str) -> datetime:
+    """Return ``18:30`` of the day tests play on, or a moment of another day of its month: ``21 18:30``."""
+    day, _, time = text.rpartition(" ")
+    return datetime.fromisoformat(f"2026-11-{day or '22'}T{time}").replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a series counted in a minute, and from when on CloudWatch shows it."""
+
+    series: Series
+    minute: datetime
+    count: int
+    visible: datetime
+
+
 @dataclass
 class FakeUsage:
-    """CloudWatch, answering with a reading that is set."""
+    """CloudWatch: points that become visible, sums of the account beside them, gaps where a test wants them."""
 
-    reading: Reading
-    listed: Sequence[Series] = ()
-    gaps: tuple[str, ...] = ()
-    asked: list[list[Series]] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    gaps: dict[Source, str] = field(default_factory=dict)
+    """Sources that cannot be read, and in words why."""
+    unlisted: set[str] = field(default_factory=set)
+    """Models, or metrics of theirs, that CloudWatch does not list yet."""
+    listing_fails: set[Source] = field(default_factory=set)
+    has_sums: bool = True
+    models_lag: timedelta = timedelta(0)
+    """How much later than the account's sums the models' own series show the same usage."""
+    glances: list[dict[Source, Look]] = field(default_factory=list)
+    reads: list[tuple[set[Series], dict[Source, datetime]]] = field(default_factory=list)
+    probes: list[Source] = field(default_factory=list)
 
-    def series(self) -> tuple[Sequence[Series], tuple[str, ...]]:
-        return self.listed, self.gaps
+    def use(self, series: Series, minute: datetime, count: int, lag: timedelta = timedelta(0)) -> None:
+        start = Window.MINUTE.start(minute)
+        self.points.append(Point(series, start, count, start + lag))
 
-    def read(self, series: Iterable[Series], now: datetime) -> Reading:
-        self.asked.append(list(series))
-        return Reading(now, self.reading.samples, self.reading.gaps)
+    def listed(self, sources: Iterable[Source]) -> tuple[Sequence[Series], Mapping[Source, str]]:
+        asked = set(sources)
+        found = {each.series for each in self.points if each.series.source in asked - self.listing_fails}
+        failed = {each: f"{each.region}: {each.namespace} cannot be listed" for each in asked & self.listing_fails}
+        return sorted(each for each in found if not {each.model, each.metric} & self.unlisted), failed
+
+    def glance(self, looks: Mapping[Source, Look], now: datetime) -> Reading:
+        self.glances.append(dict(looks))
+        since = {source: look.since for source, look in looks.items()}
+        return self._reading((), since, now, kinds={source: look.kinds for source, look in looks.items()})
+
+    def probe(self, source: Source, models: Iterable[str], kinds: Iterable[Kind], now: datetime) -> Sequence[Series]:
+        self.probes.append(source)
+        asked, wanted = set(models), set(kinds)
+        seen = {each.series for each in self.points if each.series.source == source and each.visible <= now}
+        used = {each.model for each in seen if each.model in asked and each.kind in wanted}
+        return sorted(each for each in seen if each.model in used and not each.by_tier)
+
+    def read(self, series: Iterable[Series], open_since: Mapping[Source, datetime], now: datetime) -> Reading:
+        chosen = set(series)
+        self.reads.append((chosen, dict(open_since)))
+        return self._reading(chosen, open_since, now)
+
+    def _reading(
+        self,
+        series: Collection[Series],
+        since: Mapping[Source, datetime],
+        now: datetime,
+        kinds: Mapping[Source, frozenset[Kind]] | None = None,
+    ) -> Reading:
+        counts: dict[tuple[Series, datetime], int] = {}
+        sums: dict[tuple[Source, Kind, datetime], dict[tuple[tuple[str, str], ...], dict[str, int]]] = {}
+        gaps = {source: words for source, words in self.gaps.items() if source in since}
+        for each in self.points:
+            source, kind = each.series.source, each.series.kind
+            if source not in since or source in gaps or each.minute < since[source] or each.visible > now:
+                continue
+            if each.series in series and each.visible + self.models_lag <= now:
+                counts[each.series, each.minute] = counts.get((each.series, each.minute), 0) + each.count
+            if self.has_sums and not each.series.by_tier and (kinds is None or kind in kinds[source]):
+                names = sums.setdefault((source, kind, each.minute), {}).setdefault(each.series.dimensions, {})
+                names[each.series.metric] = names.get(each.series.metric, 0) + each.count
+        tallies = {source.region: Tally() for source in since}
+        for (one, minute), count in counts.items():
+            tallies[one.region].add(one, 60, [(minute, count)])
+        for (source, kind, minute), by_dimensions in sums.items():
+            # A metric under its old and its new name counts the same tokens.
+            count = sum(max(names.values()) for names in by_dimensions.values())
+            tallies[source.region].add(Series(*source, f"Total{kind}", (), "", kind), 60, [(minute, count)])
+        # A glance keeps every minute.
+        kept = Window.MINUTE.start(now) - timedelta(minutes=20) if kinds is None else min(since.values())
+        samples = [each for tally in tallies.values() for each in tally.samples(kept)]
+        return Reading(
+            now,
+            [each for each in samples if each.series.dimensions],
+            tuple(gaps.values()),
+            [each for each in samples if not each.series.dimensions],
+            frozenset(gaps),
+        )
 
 
 @dataclass

@@ -25,6 +25,7 @@ from drill.emulator import tls
 
 ROOT_DIRECTORY = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
+REGION = "us-east-1"
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 START_ATTEMPTS = 3
@@ -58,7 +59,7 @@ class Emulator:
         log_file: Path,
         use_tls: bool = True,
         account: str = "111122223333",
-        region: str = "us-east-1",
+        region: str = REGION,
     ) -> None:
         """Take the Python of the emulator's environment and the file its output goes to."""
         self.account = account

@@ -5,14 +5,16 @@ One table, keys ``pk`` and ``sk``, all that is said in ``body`` as JSON:
 ===================  ==============  =================================================================
 pk                   sk              body
 ===================  ==============  =================================================================
+``now``              ``decision``    the last full read's verdict and figures
+``now``              ``watch``       what it left for the ticks after it
+``now``              ``wanted``      the level the last stop or release wants, and since when (``at``)
+``now``              ``inventory``   the regions found in use, and a mark that changes with what stands there
+``now``              ``allowance#``  and its words: dollars, expiry, reason, name
 ``decision``         time            a verdict that differs from the one before
-``decision``         ``latest``      the last tick's verdict and figures
 ``stop``             time            what a stop did, and how the brake stood before
 ``release``          time            who released, why, what was done
-``brake``            ``wanted``      the level the last stop or release wants, and since when (``at``)
-``allowance``        its words       dollars, expiry, reason, name
-``series#YYYY-MM``   region          the metric series seen in that month (``series``)
-``closed``           YYYY-MM-DD      what the closed hours of a day cost, and ``until`` when they go
+``series#YYYY-MM``   region#shard    the metric series seen in that month (``series``)
+``closed``           day#region      what the closed hours of a day cost there, and ``until`` when they go
 ``kept``             its name        a larger document, compressed (``blob``): prices, inventory, cross-check
 ===================  ==============  =================================================================
 """
@@ -33,14 +35,18 @@ from lambdas.core.closed import ClosedDay
 from lambdas.core.errors import AwsCallError, LedgerItemError
 from lambdas.core.levels import Level, Wanted
 from lambdas.core.limits import Allowance
+from lambdas.core.memory import Memory
 from lambdas.core.permissions import On, needs
-from lambdas.core.usage import Kind, Series
+from lambdas.core.usage import Kind, Series, Tier
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-_LATEST = "latest"
-_WANTED = "wanted"
+_NOW = "now"
+"""All that a tick of the meter needs while nothing is due, in one read."""
+_ALLOWANCE = "allowance#"
+_SHARDS = 16
+"""The series of a region are spread over so many items: one holds 400 KB, some 2,400 of them."""
 
 
 class LedgerTable:
@@ -52,14 +58,50 @@ class LedgerTable:
         self._table = table
 
     @needs("dynamodb:Query", on=On.LEDGER)
-    def allowances(self, now: datetime) -> Sequence[Allowance]:
-        """Return the allowances that have not expired."""
-        bodies = self._query("allowance")
-        with _decoding("allowance"):
-            granted = [
-                Allowance(Decimal(body["usd"]), _moment(body["until"]), body["reason"], body["by"]) for body in bodies
-            ]
-        return [each for each in granted if now < each.until]
+    def memory(self, now: datetime) -> Memory:
+        """Return what every tick needs, in one read."""
+        bodies: dict[str, Mapping[str, Any]] = {}
+        granted: list[Allowance] = []
+        wanted = Wanted(Level.RELEASED)
+        broken: list[str] = []
+        mark = ""
+        for item in self._items(_NOW):
+            name = item["sk"]["S"]
+            mark = item.get("at", {}).get("S", "") if name == "watch" else mark
+            # One item that cannot be read must not hide the others.
+            try:
+                with _decoding(f"{_NOW} {name}"):
+                    bodies[name] = body = _body(item)
+                    if name == "wanted":
+                        wanted = _wanted(body)
+                    elif name.startswith(_ALLOWANCE):
+                        granted.append(_allowance(body))
+            except LedgerItemError as error:
+                broken.append(str(error))
+        return Memory(
+            wanted,
+            tuple(each for each in granted if now < each.until),
+            bodies.get("decision"),
+            bodies.get("watch"),
+            bodies.get("inventory"),
+            tuple(broken),
+            mark,
+        )
+
+    @needs("dynamodb:PutItem", on=On.LEDGER)
+    def note(self, name: str, body: Mapping[str, Any], at: datetime) -> None:
+        """Keep ``inventory`` as of a moment where every tick finds it, unless there is a later one."""
+        self._put_unless_later(name, body, _stamp(at))
+
+    @needs("dynamodb:PutItem", on=On.LEDGER)
+    def note_watch(self, body: Mapping[str, Any], at: datetime, *, before: str) -> bool:
+        """Keep what a tick leaves for the next, in place of the watch it began with; False when there is another.
+
+        ``before`` is the mark of that watch as `memory` gave it, empty when there was none.
+        """
+        return self._put_if(
+            "watch", body, _stamp(at), "#at = :old" if before else "attribute_not_exists(#at) OR #at = :old", before
+        )
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
     def add_allowance(self, allowance: Allowance) -> None:
@@ -71,7 +113,7 @@ class LedgerTable:
             "reason": allowance.reason,
             "by": allowance.by,
         }
-        self._put("allowance", hashlib.sha256(words.encode()).hexdigest()[:32], body)
+        self._put(_NOW, _ALLOWANCE + hashlib.sha256(words.encode()).hexdigest()[:32], body)
 
     @needs("dynamodb:Query", on=On.LEDGER)
     def known_series(self, month: datetime) -> frozenset[Series]:
@@ -86,7 +128,7 @@ class LedgerTable:
             )
         with _decoding(_series_key(month)):
             return frozenset(
-                _series(item["sk"]["S"], text)
+                _series(item["sk"]["S"].partition("#")[0], text)
                 for page in pages
                 for item in page["Items"]
                 for text in item.get("series", {}).get("SS", ())
@@ -95,16 +137,17 @@ class LedgerTable:
     @needs("dynamodb:UpdateItem", on=On.LEDGER)
     def remember_series(self, month: datetime, series: Iterable[Series]) -> None:
         """Add series to those of the month; adding to a set is safe to repeat and to do side by side."""
-        by_region: defaultdict[str, list[str]] = defaultdict(list)
+        by_item: defaultdict[str, list[str]] = defaultdict(list)
         for each in series:
-            by_region[each.region].append(
-                json.dumps([each.namespace, each.metric, each.dimensions, each.model, each.kind])
+            text = json.dumps(
+                [each.namespace, each.metric, each.dimensions, each.model, each.kind, each.tier, each.by_tier]
             )
-        for region, texts in by_region.items():
+            by_item[f"{each.region}#{zlib.crc32(text.encode()) % _SHARDS}"].append(text)
+        for name, texts in by_item.items():
             with calls.named("dynamodb:UpdateItem"):
                 self._dynamodb.update_item(
                     TableName=self._table,
-                    Key={"pk": {"S": _series_key(month)}, "sk": {"S": region}},
+                    Key={"pk": {"S": _series_key(month)}, "sk": {"S": name}},
                     UpdateExpression="ADD series :new",
                     ExpressionAttributeValues={":new": {"SS": sorted(texts)}},
                 )
@@ -112,7 +155,7 @@ class LedgerTable:
     @needs("dynamodb:GetItem", on=On.LEDGER)
     def latest_decision(self) -> Mapping[str, Any] | None:
         """Return the meter's last decision, with its time as ``at``."""
-        return self._get("decision", _LATEST)
+        return self._get(_NOW, "decision")
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
     def record_decision(self, at: datetime, body: dict[str, Any], *, news: bool) -> None:
@@ -120,50 +163,30 @@ class LedgerTable:
         stamped = {"at": _stamp(at), **body}
         if news:
             self._put("decision", _stamp(at), stamped)
-        self._put("decision", _LATEST, stamped)
+        self._put_unless_later("decision", stamped, _stamp(at))
 
     @needs("dynamodb:DeleteItem", on=On.LEDGER)
     def forget_verdict(self) -> None:
         """Forget the meter's last decision: after a release it judges afresh."""
         with calls.named("dynamodb:DeleteItem"):
-            self._dynamodb.delete_item(TableName=self._table, Key={"pk": {"S": "decision"}, "sk": {"S": _LATEST}})
+            self._dynamodb.delete_item(TableName=self._table, Key={"pk": {"S": _NOW}, "sk": {"S": "decision"}})
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
     def want(self, level: Level, at: datetime) -> bool:
         """Keep the level the brake is meant to have from a moment on; False when a later word stands already."""
         stamp = _stamp(at)
-        try:
-            with calls.named("dynamodb:PutItem"):
-                self._dynamodb.put_item(
-                    TableName=self._table,
-                    Item={
-                        "pk": {"S": "brake"},
-                        "sk": {"S": _WANTED},
-                        "at": {"S": stamp},
-                        "body": {"S": json.dumps({"level": str(level), "at": stamp})},
-                    },
-                    ConditionExpression="attribute_not_exists(#at) OR #at <= :at",
-                    ExpressionAttributeNames={"#at": "at"},
-                    ExpressionAttributeValues={":at": {"S": stamp}},
-                )
-        except AwsCallError as error:
-            if error.code == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
+        return self._put_unless_later("wanted", {"level": str(level), "at": stamp}, stamp)
 
     @needs("dynamodb:GetItem", on=On.LEDGER)
     def wanted(self) -> Wanted:
         """Return the level the brake is meant to have; released before the first stop."""
-        body = self._get("brake", _WANTED)
-        if body is None:
-            return Wanted(Level.RELEASED)
-        with _decoding("brake wanted"):
-            return Wanted(Level.named(body["level"]), _moment(body["at"]))
+        body = self._get(_NOW, "wanted")
+        with _decoding("now wanted"):
+            return _wanted(body)
 
     @needs("dynamodb:Query", on=On.LEDGER)
     def closed_days(self, first: date, last: date) -> Sequence[ClosedDay]:
-        """Return the days from the first to the last that have closed hours; days that have none are left out."""
+        """Return, of each region, the days from the first to the last that have closed hours."""
         with calls.named("dynamodb:Query"):
             pages = self._dynamodb.get_paginator("query").paginate(
                 TableName=self._table,
@@ -171,32 +194,34 @@ class LedgerTable:
                 ExpressionAttributeValues={
                     ":pk": {"S": "closed"},
                     ":first": {"S": first.isoformat()},
-                    ":last": {"S": last.isoformat()},
+                    ":last": {"S": f"{last.isoformat()}#~"},
                 },
                 ConsistentRead=True,
             )
             items = [item for page in pages for item in page["Items"]]
         with _decoding("closed"):
-            return [ClosedDay.from_json(item["sk"]["S"], _body(item)) for item in items]
+            return [_closed_day(item) for item in items]
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
     def close(self, day: ClosedDay, *, closed_before: datetime) -> bool:
         """Keep a day whose hours were closed until ``closed_before``; False when another run closed hours meanwhile."""
-        start = ClosedDay.open(day.day).until
-        condition = "#until = :before" if closed_before > start else "attribute_not_exists(#until) OR #until = :before"
+        # A day of which nothing is closed has no item; "" is what no item's ``until`` is.
+        before = _stamp(closed_before) if closed_before > day.start else ""
         try:
             with calls.named("dynamodb:PutItem"):
                 self._dynamodb.put_item(
                     TableName=self._table,
                     Item={
                         "pk": {"S": "closed"},
-                        "sk": {"S": day.day.isoformat()},
+                        "sk": {"S": f"{day.day.isoformat()}#{day.region}"},
                         "until": {"S": _stamp(day.until)},
                         "body": {"S": json.dumps(day.to_json())},
                     },
-                    ConditionExpression=condition,
+                    ConditionExpression="#until = :before"
+                    if before
+                    else "attribute_not_exists(#until) OR #until = :before",
                     ExpressionAttributeNames={"#until": "until"},
-                    ExpressionAttributeValues={":before": {"S": _stamp(closed_before)}},
+                    ExpressionAttributeValues={":before": {"S": before}},
                 )
         except AwsCallError as error:
             if error.code == "ConditionalCheckFailedException":
@@ -234,7 +259,9 @@ class LedgerTable:
     @needs("dynamodb:Query", on=On.LEDGER)
     def last(self, kind: str) -> Mapping[str, Any] | None:
         """Return the newest ``stop`` or ``release``."""
-        return next(iter(self._query(kind, newest=1)), None)
+        items = self._items(kind, newest=1)
+        with _decoding(kind):
+            return next(map(_body, items), None)
 
     def _get(self, pk: str, sk: str) -> Mapping[str, Any] | None:
         with calls.named("dynamodb:GetItem"):
@@ -244,24 +271,47 @@ class LedgerTable:
         with _decoding(f"{pk} {sk}"):
             return _body(found["Item"]) if "Item" in found else None
 
+    def _put_unless_later(self, name: str, body: Mapping[str, Any], stamp: str) -> bool:
+        return self._put_if(name, body, stamp, "attribute_not_exists(#at) OR #at <= :old", stamp)
+
+    def _put_if(self, name: str, body: Mapping[str, Any], stamp: str, condition: str, old: str) -> bool:
+        try:
+            with calls.named("dynamodb:PutItem"):
+                self._dynamodb.put_item(
+                    TableName=self._table,
+                    Item={
+                        "pk": {"S": _NOW},
+                        "sk": {"S": name},
+                        "at": {"S": stamp},
+                        "body": {"S": json.dumps(body)},
+                    },
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames={"#at": "at"},
+                    ExpressionAttributeValues={":old": {"S": old}},
+                )
+        except AwsCallError as error:
+            if error.code == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
     def _put(self, pk: str, sk: str, body: Mapping[str, Any]) -> None:
         with calls.named("dynamodb:PutItem"):
             self._dynamodb.put_item(
                 TableName=self._table, Item={"pk": {"S": pk}, "sk": {"S": sk}, "body": {"S": json.dumps(body)}}
             )
 
-    def _query(self, pk: str, *, newest: int | None = None) -> list[Mapping[str, Any]]:
+    def _items(self, pk: str, *, newest: int | None = None) -> list[Mapping[str, Any]]:
         with calls.named("dynamodb:Query"):
             pages = self._dynamodb.get_paginator("query").paginate(
                 TableName=self._table,
                 KeyConditionExpression="pk = :pk",
                 ExpressionAttributeValues={":pk": {"S": pk}},
                 ScanIndexForward=newest is None,
+                ConsistentRead=True,
                 PaginationConfig={} if newest is None else {"MaxItems": newest},
             )
-            items = [item for page in pages for item in page["Items"]]
-        with _decoding(pk):
-            return [_body(item) for item in items]
+            return [item for page in pages for item in page["Items"]]
 
 
 @contextmanager
@@ -282,15 +332,34 @@ def _moment(stamp: str) -> datetime:
     return datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
 
 
+def _closed_day(item: Mapping[str, Any]) -> ClosedDay:
+    day, _, region = item["sk"]["S"].partition("#")
+    return ClosedDay.from_json(day, region, _body(item))
+
+
+def _allowance(body: Mapping[str, Any]) -> Allowance:
+    return Allowance(Decimal(body["usd"]), _moment(body["until"]), body["reason"], body["by"])
+
+
+def _wanted(body: Mapping[str, Any] | None) -> Wanted:
+    if body is None:
+        return Wanted(Level.RELEASED)
+    return Wanted(Level.named(body["level"]), _moment(body["at"]))
+
+
 def _series_key(month: datetime) -> str:
     return f"series#{month.astimezone(UTC):%Y-%m}"
 
 
 def _series(region: str, text: str) -> Series:
-    namespace, metric, dimensions, model, kind = json.loads(text)
-    return Series(region, namespace, metric, tuple((name, value) for name, value in dimensions), model, Kind(kind))
+    namespace, metric, dimensions, model, kind, tier, by_tier = json.loads(text)
+    pairs = tuple((name, value) for name, value in dimensions)
+    return Series(region, namespace, metric, pairs, model, Kind(kind), Tier(tier), bool(by_tier))
 
 
 def _body(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    body: Mapping[str, Any] = json.loads(item["body"]["S"])
+    body = json.loads(item["body"]["S"])
+    if not isinstance(body, dict):
+        msg = f"{body!r} is no object"
+        raise TypeError(msg)
     return body

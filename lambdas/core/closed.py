@@ -9,9 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ClosedDay:
-    """What a day's closed hours cost. The hours from the day's start to ``until`` (aware UTC) are in, no other."""
+    """What a day's closed hours cost in one region: those from the day's start to ``until`` (aware UTC), no other."""
 
     day: date
+    region: str
     until: datetime
     models: Mapping[str, Decimal] = field(default_factory=dict)
     """USD by model, named as `core.spend` names them: ``anthropic.claude… (us-east-1)``."""
@@ -19,9 +20,14 @@ class ClosedDay:
     """The part of it that was priced by guess, by the same names."""
 
     @classmethod
-    def open(cls, day: date) -> "ClosedDay":
+    def open(cls, day: date, region: str) -> "ClosedDay":
         """Return a day of which no hour is closed."""
-        return cls(day, datetime(day.year, day.month, day.day, tzinfo=UTC))
+        return cls(day, region, datetime(day.year, day.month, day.day, tzinfo=UTC))
+
+    @property
+    def start(self) -> datetime:
+        """The start of the day."""
+        return datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC)
 
     @property
     def usd(self) -> Decimal:
@@ -31,7 +37,7 @@ class ClosedDay:
     @property
     def end(self) -> datetime:
         """The end (exclusive) of the day."""
-        return ClosedDay.open(self.day).until + timedelta(days=1)
+        return self.start + timedelta(days=1)
 
     @property
     def whole(self) -> bool:
@@ -51,15 +57,16 @@ class ClosedDay:
         }
 
     @classmethod
-    def from_json(cls, day: str, body: Mapping[str, Any]) -> "ClosedDay":
+    def from_json(cls, day: str, region: str, body: Mapping[str, Any]) -> "ClosedDay":
         """Read a day. Raises ValueError, KeyError, TypeError or ArithmeticError when it is none."""
         closed = cls(
             date.fromisoformat(day),
+            region,
             datetime.fromisoformat(body["until"]).astimezone(UTC),
             {str(model): _usd(usd) for model, usd in body["models"].items()},
             {str(model): _usd(usd) for model, usd in body["guessed"].items()},
         )
-        if not cls.open(closed.day).until <= closed.until <= closed.end:
+        if not closed.start <= closed.until <= closed.end:
             msg = f"until {closed.until} is outside of {day}"
             raise ValueError(msg)
         return closed

@@ -25,6 +25,11 @@ class Ladder:
     warn: Decimal | None
     step_down: Decimal | None
 
+    @property
+    def rungs(self) -> tuple[Decimal, ...]:
+        """The percentages, the stop's among them."""
+        return tuple(each for each in (self.warn, self.step_down, Decimal(100)) if each is not None)
+
     def verdict(self, percent: Decimal) -> Verdict:
         """Return the highest rung that so many percent of the limit reach."""
         if percent >= 100:  # noqa: PLR2004 - a limit is 100 % of itself

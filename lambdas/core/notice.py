@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from lambdas.core.levels import Level
 
 if TYPE_CHECKING:  # the kill path composes mail too and must not load what the meter needs
+    from lambdas.core.crosscheck import CrossCheck
     from lambdas.core.decision import Decision
+    from lambdas.core.price_list import Pending
     from lambdas.core.spend import Spend
 
 _MAX_SUBJECT = 100
 _MAX_LISTED = 12
+_MAX_CHANGES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,34 @@ def gap_notice(gaps: Sequence[str], links: Links) -> Notice:
     return _notice("Bedrock spend: the meter does not see everything", lines, links)
 
 
+def unlisted_notice(regions: Mapping[str, Sequence[str]], links: Links) -> Notice:
+    """Compose the mail about regions in use that the configuration does not list, with the namespaces of their use."""
+    names = ", ".join(regions)
+    lines = [
+        f"Bedrock is used in {names}, which guardrail.toml does not list; it is metered from now on.",
+        "Add it to regions there and deploy, so that it is watched by the minute and its batch jobs are stopped.",
+        *_listed("Seen in:", (f"{region}: {', '.join(planes)}" for region, planes in regions.items())),
+    ]
+    lines += ["", "Nothing was stopped. If nobody should be there, somebody may have your keys. Stop now:", links.kill]
+    return _notice(f"Bedrock spend: used in {names}, which is not listed", lines, links)
+
+
+def prices_notice(waiting: Sequence[Pending], function: str, links: Links) -> Notice:
+    """Compose the mail about changes of AWS's price list that are not used without a person's word."""
+    lines = ["AWS's price list has changes that look wrong: a price tenfold or a tenth of what it was, or absurd."]
+    lines += ["They are not used. What was in force stays in force."]
+    for each in waiting[:_MAX_LISTED]:
+        shown = [f"- {change}" for change in each.changes[:_MAX_CHANGES]]
+        more = [f"- ... and {len(each.changes) - _MAX_CHANGES} more"] if len(each.changes) > _MAX_CHANGES else []
+        word = f'If this is right, test {function} with {{"accept": "{each.fingerprint}"}}'
+        never = "A price of 0 or less is never taken from the list. If this is right, state it in guardrail.toml."
+        lines += ["", f"{each.model}:", *shown, *more, word if each.acceptable else never]
+    more_models = len(waiting) - _MAX_LISTED
+    lines += ["", f"... and {more_models} more models; the function's answer lists all."] if more_models > 0 else []
+    lines += ["", "This is mailed once."]
+    return _notice("Bedrock spend: prices that need your word", lines, links)
+
+
 def budget_notice(actual: Decimal, budgeted: Decimal, alert_type: str, links: Links) -> Notice:
     """Compose the mail about a budget notification that calls for no stop."""
     lines = [
@@ -151,6 +182,43 @@ def budget_notice(actual: Decimal, budgeted: Decimal, alert_type: str, links: Li
         links.kill,
     ]
     return _notice("Bedrock spend: AWS Budgets warning", lines, links)
+
+
+def crosscheck_notice(found: CrossCheck, links: Links) -> Notice:
+    """Compose the mail about a meter and a bill that differ; the subject says which way, for one is dangerous."""
+    headline, meaning = _DRIFTS[found.agreement.name]
+    lines = [found.summary, meaning]
+    lines += _listed("Day by day:", (f"{day}: {pair}" for day, pair in found.days.items()))
+    models = (f"{name}: {pair}" for name, pair in found.models.items())
+    lines += _listed("Models, the largest difference first:", models)
+    lines += _listed("On the bill alone, by these names:", _amounts(found.only_billed))
+    lines += _listed("With the meter alone, by these names:", _amounts(found.only_metered))
+    lines += _listed("Not compared:", (f"{day}: {why}" for day, why in found.left_out.items()))
+    lines += _listed("Mind:", found.notes)
+    if found.factor is not None:
+        lines += ["", f"prices.factor = {found.shown_factor} in guardrail.toml would make them agree."]
+        lines += ["Nothing is changed until you set it and deploy. It scales every price but the overrides."]
+    if found.no_factor:
+        lines += ["", f"No factor is offered: {found.no_factor}."]
+    lines += ["", "Nothing was stopped. Stop now:", links.kill]
+    return _notice(f"Bedrock spend: {headline}", lines, links)
+
+
+_DRIFTS = {
+    "LESS": ("the meter reads LESS than the bill", "Limits trip later than they should, by as much."),
+    "MORE": (
+        "the meter reads more than the bill",
+        "Limits trip early, not late. Some is expected: where CloudWatch cannot tell prices apart, the dearest counts.",
+    ),
+    "IMPLAUSIBLE": (
+        "the bill looks implausible",
+        "AWS has published such figures by mistake before. If they are right, something dear is not metered: stop it.",
+    ),
+}
+
+
+def _amounts(usd: Mapping[str, Decimal]) -> list[str]:
+    return [f"${amount:.2f} {name}" for name, amount in usd.items()]
 
 
 def release_notice(

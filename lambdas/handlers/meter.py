@@ -1,7 +1,8 @@
 """Measures spend, each minute and whenever an alarm says so, and asks for a stop where a limit calls for it."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -15,42 +16,53 @@ from lambdas.aws.functions import StopFunction
 from lambdas.aws.iam import BrakePolicies
 from lambdas.aws.sns import NoticeTopic
 from lambdas.core.errors import UnfinishedError
+from lambdas.core.windows import Window
 from lambdas.wiring import Wiring
 
 USES = (
-    TokenMetrics.series,
+    TokenMetrics.glance,
+    TokenMetrics.listed,
+    TokenMetrics.probe,
     TokenMetrics.read,
     BrakePolicies.levels,
     BrakePolicies.holders,
     StopFunction.ask,
     NoticeTopic.send,
-    LedgerTable.allowances,
+    LedgerTable.memory,
+    LedgerTable.note_watch,
+    LedgerTable.closed_days,
+    LedgerTable.close,
+    LedgerTable.kept,
     LedgerTable.known_series,
     LedgerTable.remember_series,
-    LedgerTable.wanted,
-    LedgerTable.latest_decision,
     LedgerTable.record_decision,
 )
 
 logger = Logger(service="meter")
 
 
-@cache
-def _wiring() -> Wiring:
-    """Wire up once for as long as the function stays warm: clients, prices and closed days are kept."""
+@lru_cache(maxsize=1)
+def _wiring(_hour: datetime) -> Wiring:
+    """Wire up once an hour while the function stays warm: clients are kept, and new prices are taken up."""
     return Wiring(config=QUICK)
 
 
 @logger.inject_lambda_context
-def handler(_event: object, _context: object) -> dict[str, Any]:
-    """Run a tick. Whoever sent the event, what counts is what CloudWatch says now."""
-    tick = metering.tick(datetime.now(UTC), _wiring().meter_tools)
+def handler(event: object, _context: object) -> dict[str, Any]:
+    """Run a tick. Whoever sent the event, what counts is what CloudWatch says now.
+
+    The clock's event lets the pace decide what is looked at; with any other one everything is.
+    """
+    now = datetime.now(UTC)
+    tools = _wiring(Window.HOUR.start(now)).meter_tools
+    by_clock = isinstance(event, Mapping) and event.get("detail-type") == "Scheduled Event"
+    tick = metering.tick(now, tools, woken=not by_clock)
     answer = tick.answer()
     logger.info("tick", answer=answer)
-    if tick.spend.burn:
+    if tick.moving:
         # Custom metrics cost while they are published: an idle account publishes none.
         metrics = Metrics(namespace="BedrockSpendGuardrail", service="meter")
-        for name, usd in tick.figures().items():
+        for name, usd in tick.figures({each.window for each in tools.bounds.limits}).items():
             metrics.add_metric(name=name, unit=MetricUnit.NoUnit, value=float(usd))
         metrics.flush_metrics()
     if tick.problems:

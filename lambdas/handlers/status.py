@@ -14,6 +14,7 @@ USES = (
     Account.principals,
     LedgerTable.latest_decision,
     LedgerTable.last,
+    LedgerTable.kept,
 )
 
 logger = Logger(service="status")

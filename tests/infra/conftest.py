@@ -12,10 +12,12 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 from aws_cdk import App
 from aws_cdk.assertions import Template
+from aws_cdk.cx_api import CloudAssembly
 
+from app import stacks
 from stacks.configuration import Configuration, load
 from stacks.guardrail_stack import GuardrailStack
-from tests.infra.template import Synthesized
+from tests.infra.template import REGION, Synthesized
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +30,8 @@ emails = ["ops@example.com", "finance@example.com"]
 day = 40
 [ladder]
 step_down = 75
+[pace]
+max_blind_usd = 2.5
 [budget]
 monthly_usd = 1234.5
 [exempt]
@@ -49,19 +53,43 @@ def synthesized(configuration: Configuration, output: Path) -> Synthesized:
 @pytest.fixture(scope="session")
 def shipped(tmp_path_factory):
     """The stack of guardrail.toml as it is shipped."""
-    return synthesized(load(ROOT / "guardrail.toml"), tmp_path_factory.mktemp("shipped"))
+    return synthesized(load(ROOT / "guardrail.toml", home=REGION), tmp_path_factory.mktemp("shipped"))
 
 
 @pytest.fixture(scope="session")
 def varied(tmp_path_factory):
-    """The stack with every option set otherwise."""
+    """The stack with every option set otherwise; its home region is none of those that are listed."""
     folder = tmp_path_factory.mktemp("varied")
     file = folder / "guardrail.toml"
     file.write_text(EVERY_OPTION, encoding="utf-8")
-    return synthesized(load(file), folder / "out")
+    return synthesized(load(file, home=REGION), folder / "out")
 
 
 @pytest.fixture(scope="session", params=["shipped", "varied"])
 def each_stack(request):
     """Both, for what holds whatever is configured."""
     return request.getfixturevalue(request.param)
+
+
+def app_of(file: Path, home: str | None, output: Path, **context: str) -> CloudAssembly:
+    """Synthesize the whole app as the CLI has it done, but for the asset."""
+    given = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
+    app = App(context=given | {"aws:cdk:bundling-stacks": []} | context, outdir=str(output))
+    stacks(app, file, home)
+    return app.synth()
+
+
+@pytest.fixture(scope="session")
+def shipped_app(tmp_path_factory):
+    """All stacks of guardrail.toml as it is shipped."""
+    return app_of(ROOT / "guardrail.toml", REGION, tmp_path_factory.mktemp("app"))
+
+
+@pytest.fixture(scope="session")
+def satellites(shipped, shipped_app):
+    """The satellites' stacks by region."""
+    return {
+        each.environment.region: Synthesized(shipped.configuration, each.template)
+        for each in shipped_app.stacks
+        if each.environment.region != "unknown-region"
+    }

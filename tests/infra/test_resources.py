@@ -2,8 +2,6 @@
 
 import json
 from dataclasses import replace
-from datetime import date
-from decimal import Decimal
 
 import pytest
 
@@ -11,22 +9,7 @@ from lambdas.core.brake_documents import DocumentSettings, documents
 from lambdas.core.errors import GuardrailError
 from lambdas.core.levels import Level
 from lambdas.core.prices import PriceTable
-from lambdas.core.usage import Kind
 from tests.infra.conftest import synthesized
-
-WATCHED = {
-    'SELECT SUM(InputTokenCount) FROM SCHEMA("AWS/Bedrock", ModelId)': Kind.INPUT,
-    'SELECT SUM(OutputTokenCount) FROM SCHEMA("AWS/Bedrock", ModelId)': Kind.OUTPUT,
-    'SELECT SUM(CacheWriteInputTokenCount) FROM SCHEMA("AWS/Bedrock", ModelId)': Kind.CACHE_WRITE,
-    'SELECT SUM(TotalInputTokens) FROM SCHEMA("AWS/BedrockMantle", Model)': Kind.MIXED_INPUT,
-    'SELECT SUM(TotalOutputTokens) FROM SCHEMA("AWS/BedrockMantle", Model)': Kind.OUTPUT,
-}
-
-
-def token_alarms(stack):
-    return {
-        name: each for name, each in stack.of_type("AWS::CloudWatch::Alarm").items() if "Metrics" in each["Properties"]
-    }
 
 
 def rules(stack):
@@ -126,10 +109,17 @@ def test_everybody_configured_is_mailed(shipped, varied):
     assert mailed(varied) == {"ops@example.com", "finance@example.com"}
 
 
-def test_the_meter_ticks_each_minute_and_arming_each_hour(each_stack):
+def test_each_function_of_the_clock_ticks_at_its_own_pace(each_stack):
     found = rules(each_stack)
-    assert set(found) == {"rate(1 minute)", "rate(1 hour)", "alarm"}
-    woken = {"rate(1 minute)": "meter", "rate(1 hour)": "arm", "alarm": "meter"}
+    assert set(found) == {"rate(1 minute)", "rate(1 hour)", "rate(1 day)", "rate(15 minutes)", "rate(7 days)", "alarm"}
+    woken = {
+        "rate(1 minute)": "meter",
+        "rate(15 minutes)": "inventory",
+        "rate(1 hour)": "arm",
+        "rate(1 day)": "crosscheck",
+        "rate(7 days)": "prices",
+        "alarm": "meter",
+    }
     for wakes, word in woken.items():
         name, rule = found[wakes]
         function = each_stack.functions()[word].logical_id
@@ -139,35 +129,9 @@ def test_the_meter_ticks_each_minute_and_arming_each_hour(each_stack):
 
 
 def test_a_late_tick_is_not_made_up_for(each_stack):
-    for wakes in ("rate(1 minute)", "rate(1 hour)"):
+    for wakes in ("rate(1 minute)", "rate(15 minutes)", "rate(1 hour)", "rate(1 day)"):
         (target,) = rules(each_stack)[wakes][1]["Properties"]["Targets"]
         assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 60, "MaximumRetryAttempts": 0}
-
-
-def test_the_meter_is_woken_by_exactly_the_token_alarms_when_they_ring(each_stack):
-    pattern = rules(each_stack)["alarm"][1]["Properties"]["EventPattern"]
-    assert pattern["source"] == ["aws.cloudwatch"]
-    assert "CloudWatch Alarm State Change" in pattern["detail-type"]
-    assert pattern["detail"] == {"state": {"value": ["ALARM"]}}
-    assert pattern["resources"] == [{"Fn::GetAtt": [name, "Arn"]} for name in token_alarms(each_stack)]
-
-
-@pytest.mark.parametrize(("fixture", "burst"), [("shipped", Decimal(5)), ("varied", Decimal(4))])
-def test_an_alarm_rings_when_a_minute_of_tokens_could_cost_a_burst(request, fixture, burst):
-    """The minute limit where there is one, else a tenth of the smallest limit, at the dearest price."""
-    stack, dearest = request.getfixturevalue(fixture), PriceTable.load().dearest(date.max)
-    seen = set()
-    for each in token_alarms(stack).values():
-        properties = each["Properties"]
-        (query,) = properties["Metrics"]
-        seen.add(query["Expression"])
-        usd = dearest.of(WATCHED[query["Expression"]])
-        threshold = Decimal(str(properties["Threshold"]))
-        assert threshold * usd <= burst < (threshold + 1) * usd
-        assert (query["Period"], properties["EvaluationPeriods"]) == (60, 1)
-        assert properties["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
-        assert properties["TreatMissingData"] == "notBreaching"
-    assert seen == set(WATCHED)
 
 
 def test_the_ledger_costs_nothing_at_rest_and_can_be_restored(each_stack):
@@ -246,7 +210,7 @@ def test_each_custom_resource_is_answered_by_its_function_with_all_its_rights(ea
 def test_nothing_runs_before_the_brake_is_there_or_after_it_is_gone(each_stack):
     brake, _ = each_stack.only("Custom::BedrockSpendBrake")
     woken = [name for name, _ in rules(each_stack).values()]
-    for name in (*woken, *token_alarms(each_stack), each_stack.only("Custom::BedrockSpendArmed")[0]):
+    for name in (*woken, each_stack.only("Custom::BedrockSpendArmed")[0]):
         assert brake in each_stack.needs(name), name
     for word, each in each_stack.functions().items():
         assert (brake in each_stack.needs(each.logical_id)) is (word != "install"), word

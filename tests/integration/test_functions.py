@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -9,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from lambdas.core.errors import RefusedError, UnfinishedError
+from lambdas.core.prices import PriceTable
 from tests.conftest import event
 from tests.fakes import BRAKE, SWEEP
 from tests.integration.world import BUDGET, DOCUMENTS, LEDGER, SETTINGS, Account, allow, budget
@@ -154,7 +156,7 @@ def test_a_kill_mails_what_it_did(account: Account):
 def test_usage_at_every_dimension_level_counts_once(account: Account):
     spend(10)
     answer = account.run("meter", event("scheduled.json"))
-    assert answer["spend"]["SpendDayUsd"] == "10.0000"
+    assert answer["spend"]["day"] == "10.0000"
     assert answer["reason"] == "$10.00 of $50/day, $50.00 with usage on its way"
 
 
@@ -195,18 +197,32 @@ def test_a_meter_that_cannot_list_a_region_goes_on_with_what_it_knows_and_mails_
     account.run("meter", event("scheduled.json"))
     account.answers["cloudwatch:ListMetrics"] = refuse("AccessDenied")
     answer = account.run("meter", event("scheduled.json"))
-    assert answer["spend"]["SpendDayUsd"] == "60.0000"
-    assert answer["gaps"] == [
-        f"us-east-1: AWS/Bedrock{each} cannot be listed (AccessDenied)" for each in ("", "Mantle")
-    ]
+    assert answer["spend"]["day"] == "60.0000"
+    planes = ("AWS/Bedrock", "AWS/BedrockMantle")
+    assert answer["gaps"] == [f"us-east-1: {each} cannot be listed (AccessDenied)" for each in planes]
     assert account.mails() == ["Bedrock spend: the meter does not see everything"]
 
 
-def test_usage_of_a_series_that_is_no_longer_listed_still_counts(account: Account):
-    spend(60)
-    account.run("meter", event("scheduled.json"))
+def test_usage_that_is_not_listed_still_counts_by_the_sum_of_the_account(account: Account):
+    spend(6)
     account.answers["cloudwatch:ListMetrics"] = lambda _: {"Metrics": []}
-    assert account.run("meter", event("scheduled.json"))["spend"]["SpendDayUsd"] == "60.0000"
+    answer = account.run("meter", event("scheduled.json"))
+    assert Decimal(answer["spend"]["day"]) > 6
+    assert account.asked[-1]["spend"]["guessed"][0].startswith("not listed yet (us-east-1)")
+
+
+def test_a_model_that_is_not_listed_is_found_by_its_name(account: Account):
+    dimensions: list[Any] = [{"Name": "ModelId", "Value": "us.amazon.nova-lite-v1:0"}]
+    data = [
+        {"MetricName": name, "Dimensions": each, "Value": 1e8, "Timestamp": datetime.now(UTC)}
+        for name in ("InputTokenCount", "OutputTokenCount")
+        for each in (dimensions, [])
+    ]
+    boto3.client("cloudwatch").put_metric_data(Namespace="AWS/Bedrock", MetricData=data)
+    account.answers["cloudwatch:ListMetrics"] = lambda _: {"Metrics": []}
+    answer = account.run("meter", event("scheduled.json"))
+    price = PriceTable.load().quote("us.amazon.nova-lite-v1:0", datetime.now(UTC), region="us-east-1").price
+    assert Decimal(answer["spend"]["day"]) == round((price.input + price.output) * 100, 4)
 
 
 # --- budgets -----------------------------------------------------------------------------------------------------
@@ -380,7 +396,7 @@ def test_the_status_during_a_stop(account: Account):
 def test_what_the_status_cannot_read_is_named_and_not_left_out(account: Account):
     boto3.client("dynamodb").delete_table(TableName=LEDGER)
     answer = account.run("status", {})
-    assert set(answer["unknown"]) == {"meter", "last stop", "last release"}
+    assert set(answer["unknown"]) == {"meter", "last stop", "last release", "crosscheck"}
     account.answers["iam:ListPolicyVersions"] = refuse("ServiceFailure")
     assert account.run("status", {})["summary"].startswith("UNKNOWN")
 
@@ -390,5 +406,5 @@ def test_allowances_expire(account: Account):
     from lambdas.wiring import Wiring  # noqa: PLC0415 - needs the environment of the fixture
 
     ledger, now = Wiring().ledger, datetime.now(UTC)
-    assert [str(each.usd) for each in ledger.allowances(now)] == ["5"]
-    assert ledger.allowances(now + timedelta(hours=2)) == []
+    assert [str(each.usd) for each in ledger.memory(now).allowances] == ["5"]
+    assert ledger.memory(now + timedelta(hours=2)).allowances == ()

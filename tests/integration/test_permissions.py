@@ -1,13 +1,17 @@
 """Least privilege: what each function calls is exactly what it declares, and so what it is granted."""
 
 import importlib
+from datetime import UTC, datetime
 
 import boto3
 import pytest
 
 from lambdas.core.permissions import permissions_of
 from tests.conftest import event
+from tests.integration.test_crosscheck import close_days
 from tests.integration.test_functions import RELEASE, spend
+from tests.integration.test_inventory import use_elsewhere
+from tests.integration.test_prices import wait_for_a_word
 from tests.integration.world import DOCUMENTS, FUNCTIONS, Account, budget
 
 
@@ -35,8 +39,15 @@ def everything(aws: None, monkeypatch: pytest.MonkeyPatch) -> Account:
     account.jobs = [
         {"jobArn": "arn:aws:bedrock:us-east-1:1:model-invocation-job/b", "jobName": "b", "status": "Submitted"}
     ]
+    use_elsewhere("eu-west-3")
+    account.jobs[0] |= {"modelId": "amazon.nova-pro-v1:0", "submitTime": datetime.now(UTC)}
+    account.run("inventory", event("scheduled.json"))
     account.run("kill", {})
     account.run("status", {})
+    close_days("20")
+    account.run("crosscheck", event("scheduled.json"))
+    account.run("prices", event("scheduled.json"))
+    wait_for_a_word(account)
     account.install(
         "Update", {level: text.replace("bedrock:Rerank", "bedrock:Reran*") for level, text in DOCUMENTS.items()}
     )

@@ -5,7 +5,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +13,8 @@ from typing import Any, Self
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
+from moto.cloudwatch.models import CloudWatchBackend
 from moto.sns.models import sns_backends
 
 from lambdas.core.brake_documents import DocumentSettings, documents
@@ -20,25 +22,70 @@ from lambdas.core.limits import Ladder, Limit
 from lambdas.core.prices import PriceTable
 from lambdas.core.windows import Window
 from lambdas.settings import Settings
-from tests.conftest import ACCOUNT
+from tests.conftest import ACCOUNT, event
 from tests.fakes import BRAKE, SWEEP
 
 ROOT = Path(__file__).parent.parent.parent
-FUNCTIONS = ("install", "arm", "meter", "stop", "kill", "release", "status")
+FUNCTIONS = ("install", "arm", "meter", "stop", "kill", "release", "status", "crosscheck", "inventory", "prices")
 BUDGET = "bedrock-spend-monthly"
 LEDGER = "ledger"
 
-_IAM_NAMES = {"lambda:Invoke": "lambda:InvokeFunction", "budgets:DescribeBudget": "budgets:ViewBudget"}
+_IAM_NAMES = {
+    "lambda:Invoke": "lambda:InvokeFunction",
+    "budgets:DescribeBudget": "budgets:ViewBudget",
+    "api.pricing:GetProducts": "pricing:GetProducts",
+}
 """Where IAM calls an operation by another name."""
+
+_MADE = datetime(2026, 11, 1, tzinfo=UTC)
+_ENDPOINT = {
+    "endpointArn": "arn:aws:sagemaker:us-east-1:123456789012:endpoint/e",
+    "endpointStatus": "InService",
+    "endpointConfig": {"sageMaker": {"initialInstanceCount": 1, "instanceType": "ml.g5.2xlarge"}},
+    "createdAt": _MADE,
+}
+_IMPORTED = {"modelArn": f"arn:aws:bedrock:us-east-1:{ACCOUNT}:imported-model/m", "modelName": "m"}
+STOCK: dict[str, dict[str, Any]] = {
+    "ec2:DescribeRegions": {"Regions": [{"RegionName": "us-east-1"}, {"RegionName": "eu-west-3"}]},
+    "bedrock:ListInferenceProfiles": {"inferenceProfileSummaries": []},
+    "bedrock:ListProvisionedModelThroughputs": {"provisionedModelSummaries": []},
+    "bedrock:ListCustomModelDeployments": {
+        "modelDeploymentSummaries": [
+            {
+                "customModelDeploymentArn": f"arn:aws:bedrock:us-east-1:{ACCOUNT}:custom-model-deployment/d",
+                "customModelDeploymentName": "d",
+                "modelArn": "arn",
+                "status": "Active",
+                "createdAt": _MADE,
+            }
+        ]
+    },
+    "bedrock:ListCustomModels": {"modelSummaries": []},
+    "bedrock:ListMarketplaceModelEndpoints": {"marketplaceModelEndpoints": [_ENDPOINT]},
+    "bedrock:GetMarketplaceModelEndpoint": {"marketplaceModelEndpoint": _ENDPOINT},
+    "bedrock:ListModelCustomizationJobs": {"modelCustomizationJobSummaries": []},
+    "bedrock:ListEvaluationJobs": {"jobSummaries": []},
+    "bedrock:ListImportedModels": {"modelSummaries": [_IMPORTED]},
+    "bedrock:GetImportedModel": {"customModelUnits": {"customModelUnitsPerModelCopy": 1}},
+}
+"""What is in Bedrock, as its control plane lists it: something of each kind that takes a second call."""
+
+OFFERS = {
+    "anthropic.claude-opus-5-5": "agreement_offers_claude.json",
+    "openai.gpt-5.6-terra": "agreement_offers_gpt.json",
+}
+"""The rate cards of the models that are sold through AWS Marketplace."""
 
 LADDER = Ladder(Decimal(50), Decimal(80))
 SETTINGS = Settings(
     prefix="bedrock-spend",
     enforce=True,
     regions=("us-east-1",),
+    watched=("us-east-1",),
     limits=(Limit(Window.DAY, Decimal(50), LADDER), Limit(Window.MINUTE, Decimal(500), LADDER)),
     budget=LADDER,
     reaction=timedelta(minutes=4),
+    max_blind_usd=Decimal(5),
     exempt=("role/break-glass",),
     external_anthropic=False,
 )
@@ -64,6 +111,30 @@ def allow(*actions: str) -> str:
     )
 
 
+_MOTO_METRIC_DATA = CloudWatchBackend.get_metric_data
+
+
+def _metric_data(backend: Any, queries: list[dict[str, Any]], *when: Any, **how: Any) -> list[dict[str, Any]]:
+    """Answer as AWS does where no dimensions are asked for: by the series that has none. Moto adds up all series."""
+    everything = backend.get_all_metrics
+    results = {}
+    try:
+        for query in queries:
+            if not query["MetricStat"]["Metric"].get("Dimensions"):
+                backend.get_all_metrics = lambda: [each for each in everything() if not each.dimensions]
+            else:
+                backend.get_all_metrics = everything
+            results[query["Id"]] = _MOTO_METRIC_DATA(backend, [query], *when, **how)
+    finally:
+        backend.get_all_metrics = everything
+    return [each for found in results.values() for each in found]
+
+
+def always(answer: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+    """Return what gives the same answer to every call."""
+    return lambda _: answer
+
+
 @dataclass
 class Account:
     """The account, seen from outside and through the functions."""
@@ -75,9 +146,11 @@ class Account:
     """What stands in for operations moto does not have, by ``service:Operation``; may raise."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     """Payloads of asynchronous invocations of the stop function."""
-    jobs: list[dict[str, str]] = field(default_factory=list)
+    jobs: list[dict[str, Any]] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
     """What CloudFormation was told."""
+    billed_usd: str = "10"
+    """What Nova Pro costs on each day of the bill."""
     running: str = ""
 
     def __post_init__(self) -> None:
@@ -90,6 +163,13 @@ class Account:
             "bedrock:StopModelInvocationJob": self._stop_job,
             "lambda:InvokeFunction": self._invoked,
             "budgets:ViewBudget": lambda _: {"Budget": budget("10")},
+            "ce:GetCostAndUsage": self._bill,
+            **{action: always(answer) for action, answer in STOCK.items()},
+        }
+        self.answers |= {
+            "pricing:GetProducts": list_prices,
+            "bedrock:ListFoundationModels": self._list_models,
+            "bedrock:ListFoundationModelAgreementOffers": self._offers,
         }
         self.environment = {
             "GUARDRAIL": SETTINGS.to_json(),
@@ -110,6 +190,7 @@ class Account:
             AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in ("pk", "sk")],
         )
         self.monkeypatch.setattr("lambdas.deployment.urllib.request.urlopen", self._tell)
+        self.monkeypatch.setattr(CloudWatchBackend, "get_metric_data", _metric_data)
 
     def _on_call(self, model: Any, params: dict[str, Any], **_: object) -> Any:
         name = f"{model.service_model.endpoint_prefix}:{model.name}".replace("monitoring:", "cloudwatch:")
@@ -121,16 +202,42 @@ class Account:
         return None
 
     def _list_jobs(self, params: dict[str, Any]) -> dict[str, Any]:
-        wanted = params["query_string"]["statusEquals"]
-        return {"invocationJobSummaries": [each for each in self.jobs if each["status"] == wanted]}
+        wanted = params["query_string"].get("statusEquals")
+        return {"invocationJobSummaries": [each for each in self.jobs if wanted in {None, each["status"]}]}
 
     def _stop_job(self, params: dict[str, Any]) -> dict[str, Any]:
         self.jobs = [each for each in self.jobs if each["jobArn"].rpartition("/")[2] not in params["url_path"]]
         return {}
 
+    def _list_models(self, params: dict[str, Any]) -> dict[str, Any]:
+        del params
+        return dict(event("list_foundation_models.json"))
+
+    def _offers(self, params: dict[str, Any]) -> dict[str, Any]:
+        model = params["url_path"].rpartition("/")[2]
+        if model in OFFERS:
+            return dict(event(OFFERS[model]))
+        raise ClientError(
+            {"Error": {"Code": "ValidationException", "Message": "Agreement not supported for this model"}},
+            "ListFoundationModelAgreementOffers",
+        )
+
     def _invoked(self, params: dict[str, Any]) -> dict[str, Any]:
         self.asked.append(json.loads(params["body"]))
         return {"StatusCode": 202}
+
+    def _bill(self, params: dict[str, Any]) -> dict[str, Any]:
+        asked = json.loads(params["body"])
+        first, end = (date.fromisoformat(asked["TimePeriod"][each]) for each in ("Start", "End"))
+        keys = ["Amazon Bedrock", "model$Nova Pro"][: len(asked["GroupBy"])]
+        groups = [{"Keys": keys, "Metrics": {"UnblendedCost": {"Amount": self.billed_usd, "Unit": "USD"}}}]
+        days = [(first + timedelta(days=number)).isoformat() for number in range((end - first).days)]
+        return {
+            "ResultsByTime": [
+                {"TimePeriod": {"Start": day, "End": day}, "Total": {}, "Groups": groups, "Estimated": True}
+                for day in days
+            ]
+        }
 
     def _tell(self, request: Any, timeout: float) -> Any:
         del timeout
@@ -222,6 +329,20 @@ class Context:
 
     def __exit__(self, *_: object) -> None:
         return None
+
+
+def list_prices(params: dict[str, Any]) -> dict[str, Any]:
+    """Return the Price List of a service in a region, in pages of one product where it has any."""
+    asked = json.loads(params["body"])
+    (region,) = (each["Value"] for each in asked["Filters"] if each["Field"] == "regionCode")
+    pages = {"AmazonBedrock": "bedrock", "AmazonBedrockFoundationModels": "marketplace"}
+    if asked["ServiceCode"] not in pages:
+        return {"FormatVersion": "aws_v1", "PriceList": []}
+    listed = event(f"get_products_{pages[asked['ServiceCode']]}.json")["PriceList"]
+    found = [each for each in listed if f'"regionCode": "{region}"' in each]
+    page = int(asked.get("NextToken", 0))
+    more = {"NextToken": str(page + 1)} if page + 1 < len(found) else {}
+    return {"FormatVersion": "aws_v1", "PriceList": found[page : page + 1], **more}
 
 
 def budget(actual: str) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from lambdas import settings as lambda_settings
+from lambdas.core.assumptions import Assumptions
 from lambdas.core.limits import Ladder, Limit
+from lambdas.core.prices import Override, Pricing
 from lambdas.core.windows import Window
 from stacks.configuration import ConfigurationError, load
 
@@ -20,7 +22,6 @@ SHIPPED = ROOT / "guardrail.toml"
 
 MINIMAL = """\
 mode = "report-only"
-regions = ["us-east-1"]
 [limits]
 month = 100
 [budget]
@@ -32,6 +33,9 @@ EXEMPT_RULE = 'must be "role/NAME" or "user/NAME", the path included; * and ? ar
 PREFIX_RULE = "must be 3 to 32 lower-case letters, digits and dashes, a letter first and no dash last"
 USD_RULE = "must be a number of USD from 0.01 to 1,000,000,000"
 PERCENT_RULE = "must be a percentage above 0 and below 100"
+GLOB_RULE = "must be a model id of at most 128 characters; * and ? are allowed, but not alone"
+SOME_PRICE_RULE = "must set at least one of input, output, cache_read, cache_write, image"
+FACTOR_RULE = "must be a number from 0.1 to 10"
 UNKNOWN = "is no key of this file"
 MISSING = "is missing and has no default"
 NOT_BEDROCK = "must be a commercial AWS region that has Bedrock"
@@ -69,7 +73,8 @@ def test_the_shipped_file_is_what_the_documentation_says():
     ladder = Ladder(warn=Decimal(50), step_down=Decimal(80))
     assert settings.enforce is True
     assert settings.prefix == "bedrock-spend"
-    assert settings.regions == ("us-east-1", "us-east-2", "us-west-2", "eu-central-1")
+    assert settings.regions == ("eu-central-1", "us-east-1", "us-east-2", "us-west-2")
+    assert settings.max_blind_usd == Decimal(5)
     assert settings.limits == (
         Limit(Window.MINUTE, Decimal(5), ladder),
         Limit(Window.DAY, Decimal(50), ladder),
@@ -79,6 +84,7 @@ def test_the_shipped_file_is_what_the_documentation_says():
     assert settings.reaction == timedelta(seconds=240)
     assert settings.exempt == ()
     assert settings.external_anthropic is False
+    assert settings.pricing == Pricing()
     assert configuration.emails == ()
     assert configuration.budget_usd == Decimal(500)
     assert configuration.step_down_output_usd == Decimal(15)
@@ -97,6 +103,7 @@ def test_everything_with_a_default_can_be_left_out(write):
     nothing = Ladder(warn=None, step_down=None)
     assert settings.enforce is False
     assert settings.prefix == "bedrock-spend"
+    assert settings.regions == ()
     assert settings.limits == (Limit(Window.MONTH, Decimal(100), nothing),)
     assert settings.budget == nothing
     assert settings.reaction == timedelta(seconds=240)
@@ -127,8 +134,71 @@ def test_what_the_functions_are_told_is_what_was_configured(write):
         ('"enforce"\n\n', '"report-only"\n\n'),
         ("external_anthropic = false", "external_anthropic = true"),
     )
-    settings = load(write(text)).settings
+    text = text.replace("# max_blind_usd = 5", "max_blind_usd = 0.1")
+    settings = load(write(text), home="us-east-1").settings
+    assert settings.max_blind_usd == Decimal("0.1")
     assert lambda_settings.read({lambda_settings.VARIABLE: settings.to_json()}) == settings
+
+
+OVERRIDE = '[[prices.override]]\nmodel = "arn:*"\n'
+
+
+def test_the_functions_are_told_what_the_user_knows_of_prices(write):
+    text = edited(
+        ("factor = 1\n", "factor = 0.93\n"),
+        ("priority_tier = true", "priority_tier = false"),
+        ("long_context = true", "long_context = false"),
+        ("[budget]", f"{OVERRIDE}input = 0\ncache_write = 1.5\n{OVERRIDE}image = 2\n[budget]"),
+    )
+    settings = load(write(text)).settings
+    assert settings.pricing == Pricing(
+        factor=Decimal("0.93"),
+        priority_tier=False,
+        long_context=False,
+        overrides=(
+            Override("arn:*", input=Decimal(0), cache_write=Decimal("1.5")),
+            Override("arn:*", image=Decimal(2)),
+        ),
+    )
+    assert lambda_settings.read({lambda_settings.VARIABLE: settings.to_json()}) == settings
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ("month = 100", "5"),
+        ("hour = 499.99\nday = 40000", "5"),
+        ("hour = 501\nday = 40000", "5.01"),
+        ("day = 40000\nmonth = 50000", "400"),
+        # Never above a quarter of what may be spent at all.
+        ("day = 20", "5"),
+        ("day = 19.99", "4.9975"),
+        ("minute = 0.01\nhour = 0.01\nmonth = 1000", "0.0025"),
+        # A rate says little of sums.
+        ("minute = 5000", "5"),
+        ("minute = 30", "5"),
+        ("minute = 2", "2"),
+        # Beside a sum, a rate does not count.
+        ("minute = 2\nday = 2000", "20"),
+        ("minute = 8\nday = 8", "2"),
+    ],
+)
+def test_what_may_go_unseen_follows_from_the_smallest_limit(limits, expected, write):
+    settings = load(write(MINIMAL.replace("month = 100", limits))).settings
+    assert settings.max_blind_usd == Decimal(expected)
+
+
+def test_what_may_go_unseen_can_be_set_up_to_the_smallest_limit(write):
+    text = MINIMAL.replace("[budget]", "[pace]\nmax_blind_usd = 100\n[budget]")
+    assert load(write(text)).settings.max_blind_usd == Decimal(100)
+
+
+def test_tripwires_hang_in_every_listed_region_when_the_home_region_is_known(write):
+    listed = ("eu-central-1", "us-east-1", "us-east-2", "us-west-2")
+    for home, watched in ((None, ()), ("us-east-1", listed), ("eu-west-3", listed)):
+        configuration = load(SHIPPED, home=home)
+        assert (configuration.home, configuration.settings.watched) == (home, watched)
+    assert load(write(MINIMAL), home="us-east-1").settings.watched == ()
 
 
 MISTAKES = {
@@ -218,11 +288,19 @@ MISTAKES = {
         ("day = 50", "day = 500.01"),
         "limits = {minute = 5, day = 500.01, month = 500}: day must not be above month: it could never be reached",
     ),
+    "more unseen than a limit": (
+        ("# max_blind_usd = 5\n", "max_blind_usd = 50.01\n"),
+        "pace = {max_blind_usd = 50.01}: max_blind_usd must not be above 50, the smallest limit",
+    ),
+    "nothing unseen": (("# max_blind_usd = 5\n", "max_blind_usd = 0\n"), f"pace.max_blind_usd = 0: {USD_RULE}"),
+    "a pace in words": (
+        ("# max_blind_usd = 5\n", 'max_blind_usd = "5"\n'),
+        f'pace.max_blind_usd = "5": {USD_RULE}',
+    ),
     "no limit at all": (
         ("minute = 5\n# hour = 20\nday = 50\nmonth = 500\n", ""),
         "limits = {}: must set at least one of minute, hour, day, month",
     ),
-    "no region": ((REGIONS, "regions = []"), "regions = []: Value should have at least 1 item after validation, not 0"),
     "a region twice": (
         (REGIONS, 'regions = ["us-east-1", "us-east-1"]'),
         'regions = ["us-east-1", "us-east-1"]: must not name anything twice (us-east-1)',
@@ -230,7 +308,6 @@ MISTAKES = {
     "an unknown region": ((REGIONS, 'regions = ["us-east-1", "mars-1"]'), f'regions[1] = "mars-1": {NOT_BEDROCK}'),
     "a region without Bedrock": ((REGIONS, 'regions = ["aws-global"]'), f'regions[0] = "aws-global": {NOT_BEDROCK}'),
     "no mode": (('mode = "enforce"\n\n', ""), f"mode: {MISSING}"),
-    "no regions": ((REGIONS, ""), f"regions: {MISSING}"),
     "no limits": (("[limits]\nminute = 5\n# hour = 20\nday = 50\nmonth = 500\n", ""), f"limits: {MISSING}"),
     "no budget": (("[budget]\nmonthly_usd = 500\n", ""), f"budget: {MISSING}"),
     "no amount of the budget": (("monthly_usd = 500\n", ""), f"budget.monthly_usd: {MISSING}"),
@@ -264,6 +341,25 @@ MISTAKES = {
         ("principals = []", 'principals = ["role/x", "role/x"]'),
         'exempt.principals = ["role/x", "role/x"]: must not name anything twice (role/x)',
     ),
+    "a factor of nothing": (("factor = 1\n", "factor = 0\n"), f"prices.factor = 0: {FACTOR_RULE}"),
+    "a factor too large": (("factor = 1\n", "factor = 10.1\n"), f"prices.factor = 10.1: {FACTOR_RULE}"),
+    "a factor in words": (("factor = 1\n", 'factor = "7 %"\n'), f'prices.factor = "7 %": {FACTOR_RULE}'),
+    "an own price that says nothing": (
+        ("[budget]", f"{OVERRIDE}[budget]"),
+        f'prices.override[0] = {{model = "arn:*"}}: {SOME_PRICE_RULE}',
+    ),
+    "an own price of everything": (
+        ("[budget]", '[[prices.override]]\nmodel = "*"\ninput = 1\n[budget]'),
+        f'prices.override[0].model = "*": {GLOB_RULE}',
+    ),
+    "an own price below nothing": (
+        ("[budget]", f"{OVERRIDE}input = -1\n[budget]"),
+        "prices.override[0].input = -1: must be a number of USD from 0 to 100,000",
+    ),
+    "an own price of nothing": (
+        ("[budget]", "[[prices.override]]\ninput = 1\n[budget]"),
+        f"prices.override[0].model: {MISSING}",
+    ),
     "a prefix in capitals": (('"bedrock-spend"\n', '"Bedrock"\n'), f'prefix = "Bedrock": {PREFIX_RULE}'),
     "a prefix of one letter": (('"bedrock-spend"\n', '"b"\n'), f'prefix = "b": {PREFIX_RULE}'),
     "a prefix with a path": (('"bedrock-spend"\n', '"a/b"\n'), f'prefix = "a/b": {PREFIX_RULE}'),
@@ -280,9 +376,9 @@ def test_a_mistake_is_told_in_one_line_with_file_key_value_and_rule(edit, line, 
 @pytest.mark.parametrize(
     ("edit", "place"),
     [
-        (("day = 50\n", "day = 50\nday = 60\n"), "line 23"),
-        (("[ladder]", "[limits]"), "line 27"),
-        (("day = 50\n", "day 50\n"), "line 22"),
+        (("day = 50\n", "day = 50\nday = 60\n"), "line 24"),
+        (("[ladder]", "[limits]"), "line 28"),
+        (("day = 50\n", "day 50\n"), "line 23"),
     ],
     ids=["a key twice", "a table twice", "no equals sign"],
 )
@@ -319,9 +415,7 @@ def test_each_of_several_mistakes_has_its_line(write):
 
 def test_an_empty_file_names_all_that_is_needed(write):
     file = write("")
-    assert complaint(file).splitlines() == [
-        f"{file}: {key}: {MISSING}" for key in ("mode", "regions", "limits", "budget")
-    ]
+    assert complaint(file).splitlines() == [f"{file}: {key}: {MISSING}" for key in ("mode", "limits", "budget")]
 
 
 def test_the_app_ends_with_that_line_and_nothing_else(write, tmp_path):
@@ -346,3 +440,41 @@ def test_the_app_ends_with_that_line_and_nothing_else(write, tmp_path):
     assert run.stderr.splitlines() == [f"{file}: limits.minute = 0: {USD_RULE}"]
     assert run.stdout == ""
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+HOURLY_RULE = "must be a number of USD from 0 to 100,000"
+
+
+def test_the_shipped_assumptions_are_the_defaults_of_the_code():
+    assert load(SHIPPED).settings.assumptions == Assumptions()
+
+
+def test_prices_by_the_hour_reach_the_functions(write):
+    text = edited(
+        ("[inventory.usd_per_hour]", '[inventory.usd_per_hour]\n"ml.g5.2xlarge" = 1.52\n"*" = 40'),
+        ("job_hour = 100", "job_hour = 65.5"),
+    )
+    settings = load(write(text)).settings
+    assert settings.assumptions == Assumptions(
+        job_hour=Decimal("65.5"), usd_per_hour={"ml.g5.2xlarge": Decimal("1.52"), "*": Decimal(40)}
+    )
+    assert lambda_settings.read({lambda_settings.VARIABLE: settings.to_json()}) == settings
+
+
+@pytest.mark.parametrize(
+    ("edit", "line"),
+    [
+        (("job_hour = 100", "job_hour = -1"), f"inventory.job_hour = -1: {HOURLY_RULE}"),
+        (
+            ("[inventory.usd_per_hour]", '[inventory.usd_per_hour]\n"ml.g5" = "1"'),
+            f'inventory.usd_per_hour.ml.g5 = "1": {HOURLY_RULE}',
+        ),
+        (
+            ("batch_input_tokens = 3000", "batch_input_tokens = 0"),
+            "inventory.batch_input_tokens = 0: Input should be greater than or equal to 1",
+        ),
+    ],
+)
+def test_a_mistake_in_an_assumption_is_told_in_one_line(edit, line, write):
+    file = write(edited(edit))
+    assert complaint(file) == f"{file}: {line}"

@@ -1,4 +1,4 @@
-"""CloudWatch: alarms on queries, composite alarms, their events, and exact reads of metrics."""
+"""CloudWatch: composite alarms, the events of alarms, and exact reads of metrics."""
 
 # ruff: noqa: SLF001 - a patch reaches inside by definition
 
@@ -10,24 +10,6 @@ from typing import Any
 
 from drill.emulator.adaptations import launcher_patch
 from drill.emulator.patches import BAD_REQUEST, Emulated, module, wrap
-
-
-@launcher_patch("cloudformation-query-alarm")
-def _query_alarm() -> None:
-    def with_metrics(original: Emulated) -> Emulated:
-        def record(name: str, properties: dict[str, Any]) -> dict[str, Any]:
-            metrics = properties.get("Metrics")
-            if not metrics:
-                return dict(original(name, properties))
-            named = {**properties, "Metrics": None, "MetricName": "query", "Namespace": "query"}
-            alarm = dict(original(name, named))
-            for single in ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Period", "Dimensions", "Unit"):
-                alarm.pop(single, None)
-            return {**alarm, "Metrics": metrics}
-
-        return record
-
-    wrap(module("services.cloudformation.provisioners"), "_cw_metric_alarm_record", with_metrics)
 
 
 @launcher_patch("cloudformation-composite-alarm")
@@ -87,7 +69,7 @@ def _detail(alarm: dict[str, Any], old: str, new: str, reason: str) -> dict[str,
     if "AlarmRule" in alarm:
         configuration["alarmRule"] = alarm["AlarmRule"]
     else:
-        configuration["metrics"] = [_query(entry) for entry in alarm.get("Metrics") or [_single(alarm)]]
+        configuration["metrics"] = [_metric(alarm)]
     return {
         "alarmName": alarm["AlarmName"],
         "state": {"value": new, "reason": reason, "timestamp": now},
@@ -96,23 +78,12 @@ def _detail(alarm: dict[str, Any], old: str, new: str, reason: str) -> dict[str,
     }
 
 
-def _single(alarm: dict[str, Any]) -> dict[str, Any]:
-    """Put a plain alarm's metric in the shape of a query."""
-    metric = {"Namespace": alarm["Namespace"], "MetricName": alarm["MetricName"], "Dimensions": alarm["Dimensions"]}
-    stat = {"Metric": metric, "Period": alarm["Period"], "Stat": alarm["ExtendedStatistic"] or alarm["Statistic"]}
-    return {"Id": "m1", "MetricStat": stat, "ReturnData": True}
-
-
-def _query(entry: dict[str, Any]) -> dict[str, Any]:
-    """Spell one query of an alarm as in the event."""
-    query: dict[str, Any] = {"id": entry["Id"], "returnData": entry.get("ReturnData", True)}
-    if "Expression" in entry:
-        return {**query, "expression": entry["Expression"]}
-    stat = entry["MetricStat"]
-    metric = stat["Metric"]
-    dimensions = {pair["Name"]: pair["Value"] for pair in metric.get("Dimensions") or []}
-    named = {"namespace": metric["Namespace"], "name": metric["MetricName"], "dimensions": dimensions}
-    return {**query, "metricStat": {"metric": named, "period": stat["Period"], "stat": stat["Stat"]}}
+def _metric(alarm: dict[str, Any]) -> dict[str, Any]:
+    """Spell the metric of an alarm as in the event."""
+    dimensions = {pair["Name"]: pair["Value"] for pair in alarm["Dimensions"] or []}
+    metric = {"namespace": alarm["Namespace"], "name": alarm["MetricName"], "dimensions": dimensions}
+    stat = {"metric": metric, "period": alarm["Period"], "stat": alarm["ExtendedStatistic"] or alarm["Statistic"]}
+    return {"id": "m1", "metricStat": stat, "returnData": True}
 
 
 @launcher_patch("cloudwatch-namespace-key")

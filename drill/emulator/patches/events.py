@@ -1,4 +1,6 @@
-"""EventBridge: events that only AWS itself may send."""
+"""EventBridge: events that only AWS itself may send, and buses of other regions."""
+
+# ruff: noqa: SLF001 - a patch reaches inside by definition
 
 from drill.emulator.adaptations import launcher_patch
 from drill.emulator.patches import Emulated, module, wrap
@@ -14,3 +16,40 @@ def _aws_source() -> None:
         return put
 
     wrap(module("services.eventbridge"), "_put_events", from_root)
+
+
+@launcher_patch("events-cross-region-bus")
+def _cross_region_bus() -> None:
+    eventbridge, scope = module("services.eventbridge"), module("core.responses")
+
+    def across(original: Emulated) -> Emulated:
+        def dispatch(target: Emulated, event: Emulated, rule: Emulated, *rest: Emulated) -> None:
+            here = scope.get_region()
+            if target.region == here or target.account_id != scope.get_account_id():
+                original(target, event, rule, *rest)
+            elif _role_allows(rule, target):
+                bus = target.resource.partition("/")[2]
+                with scope.request_scope(target.account_id, target.region):
+                    eventbridge._dispatch_event({**event, "EventBusName": bus, "Region": here})
+
+        return dispatch
+
+    wrap(eventbridge, "_dispatch_to_event_bus", across)
+
+
+def _role_allows(rule: Emulated, bus: Emulated) -> bool:
+    """Whether the role of the rule's target for that bus may put events on it."""
+    evaluator, eventbridge = module("core.iam_evaluator"), module("services.eventbridge")
+    arn = f"arn:aws:events:{bus.region}:{bus.account_id}:{bus.resource}"
+    targets = eventbridge._targets.get(eventbridge._rule_key(rule["Name"], rule.get("EventBusName", "default")), [])
+    role = next(each["RoleArn"] for each in targets if each["Arn"] == arn)
+    request = evaluator.EvalContext(
+        principal_arn=role,
+        principal_type="AssumedRole",
+        principal_account=bus.account_id,
+        action="events:PutEvents",
+        resource_arn=arn,
+        region=bus.region,
+    )
+    policies = evaluator._gather_role_policies(role.rpartition("/")[2], bus.account_id)
+    return bool(evaluator.evaluate(request, policies).decision == "Allow")

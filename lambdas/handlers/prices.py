@@ -1,0 +1,46 @@
+"""Refreshes the prices once a week from what AWS charges this account; accepts the odd ones on a person's word."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from lambdas import repricing
+from lambdas.aws.agreements import ModelOffers
+from lambdas.aws.dynamodb import LedgerTable
+from lambdas.aws.pricing import PublishedPrices
+from lambdas.aws.sns import NoticeTopic
+from lambdas.core.errors import UnfinishedError
+from lambdas.wiring import Wiring
+
+USES = (
+    PublishedPrices.products,
+    ModelOffers.models,
+    ModelOffers.rate_card,
+    LedgerTable.kept,
+    LedgerTable.keep,
+    NoticeTopic.send,
+)
+
+logger = Logger(service="prices")
+
+
+@logger.inject_lambda_context
+def handler(event: object, _context: object) -> dict[str, Any]:
+    """Refresh, or with ``{"accept": "<fingerprint from the mail>"}`` put the changes into force it stands for.
+
+    Raises RefusedError for any other fingerprint, and UnfinishedError at the end when a source could not be read or
+    the prices in force are old.
+    """
+    tools, now = Wiring().repricing_tools, datetime.now(UTC)
+    if isinstance(event, Mapping) and "accept" in event:
+        answer = repricing.accept(event["accept"], tools, now)
+        logger.info("accepted", answer=answer)
+        return answer
+    refreshed = repricing.refresh(tools, now)
+    answer = refreshed.answer()
+    logger.info("prices", answer=answer)
+    if refreshed.problems:
+        raise UnfinishedError("; ".join(refreshed.problems))
+    return answer
