@@ -20,6 +20,8 @@ from lambdas.core.windows import Window
 
 T = TypeVar("T")
 
+LISTED_BY = timedelta(minutes=20)
+"""CloudWatch lists a new series within 15 minutes; what it does not list then is looked for again."""
 PROBE_AGAIN = timedelta(minutes=5)
 """Models that are not listed are looked for by name at most so often: it asks for some 700 metrics."""
 NAMESPACES = ("AWS/Bedrock", "AWS/BedrockMantle")
@@ -75,8 +77,8 @@ class Gauge:
     """What is wrong with the prices, in words."""
     remembered: set[tuple[datetime, Series]] = field(default_factory=set)
     """The series this warm function has put into the ledger, by month."""
-    by_name: set[tuple[datetime, Series]] = field(default_factory=set)
-    """The series this warm function found by their names before they were listed, by month."""
+    by_name: dict[Series, datetime] = field(default_factory=dict)
+    """The series this warm function found by their names before they were listed, and when."""
     probed: dict[Source, datetime] = field(default_factory=dict)
     """When models that are not listed were last looked for by name."""
 
@@ -169,8 +171,8 @@ def _read(
     listed_models = {(source, model) for source, model, _ in listed_as}
     series |= {
         each
-        for since, each in gauge.by_name
-        if since == month
+        for each, found_at in gauge.by_name.items()
+        if now - found_at < LISTED_BY
         and each.source in open_since
         # On mantle a model found by its name stands for all its projects, until those are listed.
         and ((each.source, each.model) not in listed_models or (each.source, each.model, _names(each)) in listed_as)
@@ -188,7 +190,7 @@ def _read(
     if not found:
         return reading
     more = gauge.usage.read(found, {source: asked[source] for source in {each.source for each in found}}, now)
-    gauge.by_name.update((month, each) for each in found)
+    gauge.by_name.update(dict.fromkeys(found, now))
     return replace(reading, samples=[*reading.samples, *more.samples], gaps=(*gaps, *more.gaps))
 
 

@@ -61,7 +61,9 @@ class Tripwires(Construct):
                 ),
                 comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
                 threshold=1,
-                evaluation_periods=1,
+                # At the first call, and on until five minutes without: data that come late would ring it again.
+                evaluation_periods=5,
+                datapoints_to_alarm=1,
                 treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
             )
         self.node.add_dependency(rule)

@@ -190,12 +190,13 @@ def to_glance_at(
         due = (int(now.timestamp()) // 60 + index) % (_QUIET_GLANCE // _TICK) == 0
         guards = source.region in guarded
         if woken or not quiet or due or not guards:
-            if woken or (quiet and not guards) or (not quiet and now.minute % _RARE_MINUTES == 0):
-                kinds = _ALL
+            rare = now.minute % _RARE_MINUTES == 0
+            if woken or (quiet and not guards) or (rare and not seen.usual):
+                kinds = _ALL  # calls of what counts no tokens keep a source in sight
             elif quiet:
                 kinds = _SIGN_OF_LIFE
             else:
-                kinds = _TOKENS | {Kind.IMAGE} if seen.images else _TOKENS
+                kinds = _TOKENS | {Kind.IMAGE} if seen.images or rare else _TOKENS
             found[source] = Look(_since(watch, seen, now) if quiet else watch.since, kinds)
     return found
 

@@ -51,11 +51,11 @@ def test_a_model_that_has_a_price_costs_that_from_its_first_minute_on(meter: Sto
 def test_it_is_read_by_its_name_until_it_is_listed_and_never_twice(meter: Stocked):
     usd = call(meter)
     meter.usage.unlisted = {NOVA}
-    for time in ("18:00", "18:01", "18:20"):
+    for time in ("18:00", "18:01", "18:19"):
         assert meter.at(time).read().spend.by_window[Window.DAY] == usd
     assert len(meter.usage.probes) == 1
     meter.usage.unlisted = set()
-    assert meter.at("18:21").read().spend.by_window[Window.DAY] == usd
+    assert meter.at("18:20").read().spend.by_window[Window.DAY] == usd
 
 
 def test_a_model_of_which_one_metric_is_listed_is_asked_for_the_others(meter: Stocked):
