@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from lambdas.core import stored
+
 
 @dataclass(frozen=True, slots=True)
 class ClosedDay:
@@ -62,22 +64,14 @@ class ClosedDay:
         closed = cls(
             date.fromisoformat(day),
             region,
-            datetime.fromisoformat(body["until"]).astimezone(UTC),
-            {str(model): _usd(usd) for model, usd in body["models"].items()},
-            {str(model): _usd(usd) for model, usd in body["guessed"].items()},
+            stored.moment(body["until"]),
+            {str(model): stored.usd(usd) for model, usd in body["models"].items()},
+            {str(model): stored.usd(usd) for model, usd in body["guessed"].items()},
         )
         if not closed.start <= closed.until <= closed.end:
             msg = f"until {closed.until} is outside of {day}"
             raise ValueError(msg)
         return closed
-
-
-def _usd(text: str) -> Decimal:
-    usd = Decimal(text)
-    if not usd.is_finite() or usd < 0:
-        msg = f"USD {text!r}"
-        raise ValueError(msg)
-    return usd
 
 
 def _sum(*parts: Mapping[str, Decimal]) -> dict[str, Decimal]:

@@ -5,10 +5,12 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+
+from lambdas.core import stored
 
 _MICROSECOND = timedelta(microseconds=1)
 _HOUR = timedelta(hours=1) // _MICROSECOND
@@ -197,7 +199,7 @@ class Inventory:
         """Read an inventory. Raises ValueError, KeyError or TypeError when it is none."""
         try:
             return cls(
-                at=_moment(body["at"]),
+                at=stored.moment(body["at"]),
                 aliases={str(name): _words(models) for name, models in body["aliases"].items()},
                 standing=tuple(_standing(each) for each in body["standing"]),
                 work=tuple(_work(each) for each in body["work"]),
@@ -205,7 +207,7 @@ class Inventory:
                 gaps=_words(body["gaps"]),
                 told=_words(body["told"]),
                 blind=_words(body["blind"]),
-                seen={str(what): _moment(at) for what, at in body["seen"].items()},
+                seen={str(what): stored.moment(at) for what, at in body["seen"].items()},
             )
         except (AttributeError, ArithmeticError) as error:
             msg = f"no inventory: {error!r}"
@@ -240,9 +242,9 @@ def _standing(data: Mapping[str, Any]) -> Standing:
         kind=CostKind(data["kind"]),
         region=str(data["region"]),
         arn=str(data["arn"]),
-        usd_per_hour=_usd(data["usd_per_hour"]),
-        since=_moment(data["since"]),
-        until=None if data["until"] is None else _moment(data["until"]),
+        usd_per_hour=stored.usd(data["usd_per_hour"]),
+        since=stored.moment(data["since"]),
+        until=None if data["until"] is None else stored.moment(data["until"]),
         confidence=Confidence(data["confidence"]),
         units=int(data["units"]),
     )
@@ -267,35 +269,19 @@ def _work(data: Mapping[str, Any]) -> Work:
         kind=CostKind(data["kind"]),
         region=str(data["region"]),
         arn=str(data["arn"]),
-        since=_moment(data["since"]),
-        until=None if data["until"] is None else _moment(data["until"]),
+        since=stored.moment(data["since"]),
+        until=None if data["until"] is None else stored.moment(data["until"]),
         pieces=tuple(_piece(*each) for each in data["pieces"]),
         confidence=Confidence(data["confidence"]),
     )
 
 
 def _piece(since: str, until: str, usd: str) -> Piece:
-    piece = Piece(_moment(since), _moment(until), _usd(usd))
+    piece = Piece(stored.moment(since), stored.moment(until), stored.usd(usd))
     if piece.until <= piece.since:
         msg = f"a piece from {since} to {until}"
         raise ValueError(msg)
     return piece
-
-
-def _usd(text: str) -> Decimal:
-    usd = Decimal(text)
-    if not usd.is_finite() or usd < 0:
-        msg = f"USD {text!r}"
-        raise ValueError(msg)
-    return usd
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        msg = f"{text!r} has no time zone"
-        raise ValueError(msg)
-    return moment.astimezone(UTC)
 
 
 def _words(items: Iterable[str]) -> tuple[str, ...]:

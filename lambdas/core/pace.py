@@ -9,14 +9,15 @@ alarm watches it and wakes the meter at the first call.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from lambdas.core import stored
 from lambdas.core.limits import Allowance, Limit, Verdict, raised_usd
 from lambdas.core.prices import PriceTable
 from lambdas.core.spend import SETTLED, burn_of
-from lambdas.core.usage import MINUTE, Kind, Look, Reading, Source
+from lambdas.core.usage import MINUTE, Kind, Look, Reading, Sample, Source
 from lambdas.core.windows import Window
 
 QUIET_AFTER = timedelta(minutes=20)
@@ -135,17 +136,19 @@ class Watch:
     def from_json(cls, body: Mapping[str, Any]) -> "Watch":
         """Read a watch. Raises ValueError, KeyError, TypeError, ArithmeticError or AttributeError on anything else."""
         return cls(
-            read_at=_moment(body["read_at"]),
-            since=_moment(body["since"]),
-            spent={window: _usd(body["spent"][window.value]) for window in (Window.HOUR, Window.DAY, Window.MONTH)},
+            read_at=stored.moment(body["read_at"]),
+            since=stored.moment(body["since"]),
+            spent={
+                window: stored.usd(body["spent"][window.value]) for window in (Window.HOUR, Window.DAY, Window.MONTH)
+            },
             inventory=str(body["inventory"]),
-            standing_usd_per_minute=_usd(body["standing_usd_per_minute"]),
+            standing_usd_per_minute=stored.usd(body["standing_usd_per_minute"]),
             sources={
                 Source(str(region), str(namespace)): Seen(
-                    None if active_at is None else _moment(active_at),
+                    None if active_at is None else stored.moment(active_at),
                     {Kind(kind): int(count) for kind, count in counted.items()},
                     {Kind(kind): int(count) for kind, count in usual.items()},
-                    {Kind(kind): _usd(usd) for kind, usd in dearest.items()},
+                    {Kind(kind): stored.usd(usd) for kind, usd in dearest.items()},
                     *map(bool, flags),
                 )
                 for region, namespace, active_at, counted, usual, dearest, *flags in body["sources"]
@@ -191,7 +194,7 @@ def to_glance_at(
         guards = source.region in guarded
         if woken or not quiet or due or not guards:
             rare = now.minute % _RARE_MINUTES == 0
-            if woken or (quiet and not guards) or (rare and not seen.usual):
+            if woken or (quiet and not guards) or (rare and not quiet and not seen.usual):
                 kinds = _ALL  # calls of what counts no tokens keep a source in sight
             elif quiet:
                 kinds = _SIGN_OF_LIFE
@@ -396,6 +399,11 @@ class _Sight:
     modelled: set[Kind] = field(default_factory=set)
     """The kinds that show in the account's own sums, and in models, in minutes that are complete."""
 
+    def see(self, sample: Sample) -> None:
+        """Take in some usage."""
+        self.newest = sample.start if self.newest is None else max(sample.start, self.newest)
+        self.images |= sample.series.kind is Kind.IMAGE
+
     def after(self, before: Seen, *, gaps: bool) -> Seen:
         """Return what is known of the source then."""
         known = [each for each in (before.active_at, self.newest) if each is not None]
@@ -423,8 +431,7 @@ def _sights(reading: Reading, since: datetime) -> defaultdict[Source, _Sight]:
         source, kind = each.series.source, each.series.kind
         if each.count:
             sight = found[source]
-            sight.newest = each.start if sight.newest is None else max(each.start, sight.newest)
-            sight.images |= kind is Kind.IMAGE
+            sight.see(each)
             if each.start < complete:
                 sight.modelled.add(kind)
             elif not each.series.by_tier:
@@ -433,8 +440,7 @@ def _sights(reading: Reading, since: datetime) -> defaultdict[Source, _Sight]:
         source, kind = each.series.source, each.series.kind
         if each.count:
             sight = found[source]
-            sight.newest = each.start if sight.newest is None else max(each.start, sight.newest)
-            sight.images |= kind is Kind.IMAGE
+            sight.see(each)
             if each.start < complete:
                 sight.summed.add(kind)
             if each.seconds == MINUTE and each.start >= since:
@@ -445,17 +451,5 @@ def _sights(reading: Reading, since: datetime) -> defaultdict[Source, _Sight]:
     return found
 
 
-def _usd(text: str) -> Decimal:
-    usd = Decimal(text)
-    if not usd.is_finite() or usd < 0:
-        msg = f"USD {text!r}"
-        raise ValueError(msg)
-    return usd
-
-
 def _stamp(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lambdas.core import model_ids
+from lambdas.core import model_ids, stored
 from lambdas.core.usage import Kind, Tier
 
 MILLION = Decimal(1_000_000)
@@ -252,7 +252,7 @@ class PriceTable:
         try:
             data = json.loads(file.read_text(encoding="utf-8"))
             rows = [_row(each) for each in data["models"]]
-            as_of, ratio = date.fromisoformat(data["as_of"]), _usd(data["priority_ratio"])
+            as_of, ratio = date.fromisoformat(data["as_of"]), stored.usd(data["priority_ratio"])
             table = cls(rows, as_of=as_of, priority_ratio=ratio, pricing=pricing)
             for embedding in (False, True):
                 table.dearest(as_of, embedding=embedding)  # what an unknown model costs must be known
@@ -490,12 +490,4 @@ def _rates(data: Mapping[str, str]) -> Rates:
     if unknown := data.keys() - set(PRICE_KINDS):
         msg = f"kinds of price {sorted(unknown)}"
         raise ValueError(msg)
-    return {kind: _usd(amount) for kind, amount in data.items()}
-
-
-def _usd(text: str) -> Decimal:
-    usd = Decimal(text)
-    if not usd.is_finite() or usd < 0:
-        msg = f"price {text!r}"
-        raise ValueError(msg)
-    return usd
+    return {kind: stored.usd(amount) for kind, amount in data.items()}

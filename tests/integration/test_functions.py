@@ -213,7 +213,7 @@ def test_usage_that_is_not_listed_still_counts_by_the_sum_of_the_account(account
 
 def test_a_model_that_is_not_listed_is_found_by_its_name(account: Account):
     dimensions: list[Any] = [{"Name": "ModelId", "Value": "us.amazon.nova-lite-v1:0"}]
-    data = [
+    data: list[Any] = [
         {"MetricName": name, "Dimensions": each, "Value": 1e8, "Timestamp": datetime.now(UTC)}
         for name in ("InputTokenCount", "OutputTokenCount")
         for each in (dimensions, [])
