@@ -41,6 +41,7 @@ SERVICES = ("AmazonBedrock", "AmazonBedrockService", "AmazonBedrockFoundationMod
 """The service codes of the Price List that have prices of Bedrock models."""
 
 MAX_AGE = timedelta(days=45)
+REFRESH_AGAIN = timedelta(days=7)
 
 _KEPT = "prices"
 _AT_ONCE = 8
@@ -143,6 +144,15 @@ class _Found:
     def is_whole(self, source: str) -> bool:
         """Tell whether a source was read to the last model, so that nothing in it is older than now."""
         return self.catalog_whole and (source != CARDS or self.cards_whole)
+
+
+def is_due(tools: RepricingTools, now: datetime) -> bool:
+    """Tell whether the list is a week old, missing or broken: the clock asks more often, and a failed run comes again.
+
+    Raises AwsCallError when the list cannot be read.
+    """
+    before = _before(tools, [])
+    return before.as_of is None or now - before.as_of >= REFRESH_AGAIN
 
 
 def refresh(tools: RepricingTools, now: datetime) -> Refreshed:

@@ -112,7 +112,7 @@ class GuardrailStack(Stack):
                 "Arm": (Duration.hours(1), arm_function.function),
                 "Crosscheck": (Duration.days(1), crosscheck_function.function),
                 "Inventory": (Duration.minutes(15), inventory_function.function),
-                "Prices": (Duration.days(7), prices_function.function),
+                "Prices": (Duration.hours(12), prices_function.function),
             },
         )
         tripped = TripwireRule(

@@ -38,6 +38,9 @@ def handler(event: object, _context: object) -> dict[str, Any]:
         answer = repricing.accept(event["accept"], tools, now)
         logger.info("accepted", answer=answer)
         return answer
+    by_clock = isinstance(event, Mapping) and event.get("detail-type") == "Scheduled Event"
+    if by_clock and not repricing.is_due(tools, now):
+        return {"prices": "were refreshed less than a week ago; any event but the clock's refreshes them now"}
     refreshed = repricing.refresh(tools, now)
     answer = refreshed.answer()
     logger.info("prices", answer=answer)

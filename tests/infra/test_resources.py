@@ -111,13 +111,20 @@ def test_everybody_configured_is_mailed(shipped, varied):
 
 def test_each_function_of_the_clock_ticks_at_its_own_pace(each_stack):
     found = rules(each_stack)
-    assert set(found) == {"rate(1 minute)", "rate(1 hour)", "rate(1 day)", "rate(15 minutes)", "rate(7 days)", "alarm"}
+    assert set(found) == {
+        "rate(1 minute)",
+        "rate(1 hour)",
+        "rate(1 day)",
+        "rate(15 minutes)",
+        "rate(12 hours)",
+        "alarm",
+    }
     woken = {
         "rate(1 minute)": "meter",
         "rate(15 minutes)": "inventory",
         "rate(1 hour)": "arm",
         "rate(1 day)": "crosscheck",
-        "rate(7 days)": "prices",
+        "rate(12 hours)": "prices",
         "alarm": "meter",
     }
     for wakes, word in woken.items():

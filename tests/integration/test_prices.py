@@ -50,7 +50,7 @@ def usd_in_force() -> Any:
 def wait_for_a_word(account: Account) -> str:
     """Let a price change tenfold; return the word a person is mailed."""
     account.answers["bedrock:ListFoundationModelAgreementOffers"] = with_input_of("440")
-    account.run("prices", event("scheduled.json"))
+    account.run("prices", {})
     topic = sns_backends[ACCOUNT]["us-east-1"].topics[account.environment["NOTICE_TOPIC_ARN"]]
     word = re.search(r'"accept": "(\w+)"', str(topic.sent_notifications[-1][1]))
     assert word is not None
@@ -69,6 +69,14 @@ def test_all_pages_of_all_sources_end_up_in_the_ledger(account: Account):
     }
     assert str(usd_in_force()) == "4.4"
     assert account.mails() == []
+
+
+def test_the_clock_refreshes_once_a_week_and_a_person_at_any_time(account: Account):
+    account.run("prices", event("scheduled.json"))
+    account.answers["pricing:GetProducts"] = refuse("AccessDeniedException")
+    assert "less than a week ago" in account.run("prices", event("scheduled.json"))["prices"]
+    with pytest.raises(UnfinishedError):
+        account.run("prices", {})
 
 
 def test_a_tenfold_price_is_mailed_and_used_after_a_persons_word(account: Account):

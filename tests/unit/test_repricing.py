@@ -138,6 +138,13 @@ def test_what_aws_charges_is_what_the_meter_reckons_with(aws_prices: Prices):
     assert found.as_of == aws_prices.now
 
 
+@pytest.mark.parametrize(("days", "due"), [(0, False), (6, False), (7, True)])
+def test_a_refresh_is_due_at_once_and_then_once_a_week(aws_prices: Prices, days: int, due: bool):
+    assert repricing.is_due(aws_prices.tools, aws_prices.now)
+    aws_prices.refresh()
+    assert repricing.is_due(aws_prices.tools, aws_prices.now + timedelta(days=days)) is due
+
+
 def test_what_cannot_be_matched_or_read_is_told_and_not_used(aws_prices: Prices):
     found = aws_prices.refresh()
     assert found.unmatched == ("Mystery",)
