@@ -28,6 +28,11 @@ class BudgetClaim:
     """``ACTUAL`` or ``FORECASTED``; None when unknown."""
 
 
+def is_by_clock(event: object) -> bool:
+    """Tell whether a schedule of EventBridge sent this, and nobody else."""
+    return isinstance(event, Mapping) and event.get("detail-type") == "Scheduled Event"
+
+
 def parse_budget_message(text: str, *, account_id: str, budget_name: str) -> BudgetClaim:
     """Read AWS's plain-text notification tolerantly.
 

@@ -1,6 +1,5 @@
 """Measures spend, each minute and whenever an alarm says so, and asks for a stop where a limit calls for it."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -16,27 +15,16 @@ from lambdas.aws.functions import StopFunction
 from lambdas.aws.iam import BrakePolicies
 from lambdas.aws.sns import NoticeTopic
 from lambdas.core.errors import UnfinishedError
+from lambdas.core.triggers import is_by_clock
 from lambdas.core.windows import Window
 from lambdas.wiring import Wiring
 
-USES = (
-    TokenMetrics.glance,
-    TokenMetrics.listed,
-    TokenMetrics.probe,
-    TokenMetrics.read,
-    BrakePolicies.levels,
-    BrakePolicies.holders,
-    StopFunction.ask,
-    NoticeTopic.send,
-    LedgerTable.memory,
-    LedgerTable.note_watch,
-    LedgerTable.closed_days,
-    LedgerTable.close,
-    LedgerTable.kept,
-    LedgerTable.known_series,
-    LedgerTable.remember_series,
-    LedgerTable.record_decision,
-)
+_CLOUDWATCH = (TokenMetrics.glance, TokenMetrics.listed, TokenMetrics.probe, TokenMetrics.read)
+_TICK = (LedgerTable.memory, LedgerTable.note_watch, LedgerTable.record_decision)
+_HOURS = (LedgerTable.closed_days, LedgerTable.close, LedgerTable.kept)
+_SERIES = (LedgerTable.known_series, LedgerTable.remember_series)
+_BRAKE = (BrakePolicies.levels, BrakePolicies.holders, StopFunction.ask, NoticeTopic.send)
+USES = (*_CLOUDWATCH, *_TICK, *_HOURS, *_SERIES, *_BRAKE)
 
 logger = Logger(service="meter")
 
@@ -55,8 +43,7 @@ def handler(event: object, _context: object) -> dict[str, Any]:
     """
     now = datetime.now(UTC)
     tools = _wiring(Window.HOUR.start(now)).meter_tools
-    by_clock = isinstance(event, Mapping) and event.get("detail-type") == "Scheduled Event"
-    tick = metering.tick(now, tools, woken=not by_clock)
+    tick = metering.tick(now, tools, woken=not is_by_clock(event))
     answer = tick.answer()
     logger.info("tick", answer=answer)
     if tick.moving:

@@ -12,6 +12,7 @@ from lambdas.aws.dynamodb import LedgerTable
 from lambdas.aws.pricing import PublishedPrices
 from lambdas.aws.sns import NoticeTopic
 from lambdas.core.errors import UnfinishedError
+from lambdas.core.triggers import is_by_clock
 from lambdas.wiring import Wiring
 
 USES = (
@@ -38,8 +39,7 @@ def handler(event: object, _context: object) -> dict[str, Any]:
         answer = repricing.accept(event["accept"], tools, now)
         logger.info("accepted", answer=answer)
         return answer
-    by_clock = isinstance(event, Mapping) and event.get("detail-type") == "Scheduled Event"
-    if by_clock and not repricing.is_due(tools, now):
+    if is_by_clock(event) and not repricing.is_due(tools, now):
         return {"prices": "were refreshed less than a week ago; any event but the clock's refreshes them now"}
     refreshed = repricing.refresh(tools, now)
     answer = refreshed.answer()

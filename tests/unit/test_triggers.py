@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from lambdas.core.errors import RefusedError
-from lambdas.core.triggers import BudgetClaim, parse_budget_message, parse_kill, parse_release
+from lambdas.core.triggers import BudgetClaim, is_by_clock, parse_budget_message, parse_kill, parse_release
 from tests.conftest import ACCOUNT, event
 
 BUDGET = "bedrock-spend-monthly"
@@ -118,3 +118,9 @@ def test_anything_less_is_refused_and_says_what_is_missing(raw: object, says: st
     with pytest.raises(RefusedError, match="nothing was released") as refusal:
         parse_release(raw, now=now)
     assert says in str(refusal.value)
+
+
+def test_only_the_clocks_event_is_the_clocks():
+    assert is_by_clock(event("scheduled.json"))
+    for other in (event("alarm_state_change.json"), {}, None, "Scheduled Event", [{"detail-type": "Scheduled Event"}]):
+        assert not is_by_clock(other)
