@@ -65,7 +65,7 @@ destroy: $(VENV)/.ready ## release, detach and remove everything from that accou
 	@$(BIN)/cdk destroy --all --no-notices $(CDK_ARGS)
 
 bench: $(VENV)/.ready ## run the measurements and write out/bench/*.json
-	@for each in price cost meter incidents; do $(BIN)/python -m bench.$$each --out out/bench; done
+	@for each in price cost meter incidents stop coldstart crash; do $(BIN)/python -m bench.$$each --out out/bench; done
 
 format: $(VENV)/.ready ## format the code and fix what lint can fix
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -1,6 +1,7 @@
 """The CDK app, described by guardrail.toml (another file with ``-c guardrail=PATH``).
 
-One stack in the home region, which is where the CLI deploys to, and a small one in each other region of the file.
+One stack in the home region, which is where the CLI deploys to, and a small one in each other region of the file. With
+``-c organization=true``, instead, the one stack of organization mode, which another account holds.
 """
 
 import json
@@ -11,9 +12,12 @@ from pathlib import Path
 
 from aws_cdk import App
 
+from lambdas.core import iam_events
 from lambdas.core.errors import GuardrailError
-from stacks.configuration import load
+from lambdas.settings import Settings
+from stacks.configuration import ConfigurationError, load
 from stacks.guardrail_stack import GuardrailStack
+from stacks.organization_stack import OrganizationStack
 from stacks.satellite_stack import SatelliteStack
 
 ROOT = Path(__file__).parent
@@ -38,14 +42,24 @@ def stacks(app: App, file: Path, home: str | None) -> None:
     """Make the home stack, and a satellite in each other region. Raises GuardrailError."""
     configuration = load(file, home=home)
     settings = configuration.settings
+    if app.node.try_get_context("organization"):
+        _organization_stack(app, file, settings, home)
+        return
     stack = GuardrailStack(app, f"{settings.prefix}-guardrail", configuration=configuration)
     # `make bootstrap` prepares the region of every stack it sees, and only the home region needs that.
-    if app.node.try_get_context("home-only"):
+    if home is None or app.node.try_get_context("home-only"):
         return
-    for region in settings.watched:
-        if home and region != home:
-            # A tripwire must hang before the meter is told that it does, and stay until nobody relies on it.
-            stack.add_stack_dependency(SatelliteStack(app, settings=settings, region=region, home=home))
+    for region in sorted({*settings.watched, iam_events.REGION} - {home}):
+        # A tripwire must hang before the meter is told that it does, and stay until nobody relies on it.
+        stack.add_stack_dependency(SatelliteStack(app, settings=settings, region=region, home=home))
+
+
+def _organization_stack(app: App, file: Path, settings: Settings, home: str | None) -> None:
+    """Make the stack of the management account, alone: the credentials of one account do not deploy into another."""
+    if settings.organization is None:
+        msg = f"{file}: organization: is missing: there is nothing to deploy with -c organization=true"
+        raise ConfigurationError(msg)
+    OrganizationStack(app, settings=settings, organization=settings.organization, home=home)
 
 
 def home_region(environment: Mapping[str, str]) -> str | None:

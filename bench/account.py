@@ -137,6 +137,7 @@ class Account:
             enforce=settings.enforce,
             links=Links("", "", "", ""),
             ask_for_stop=self._ask,
+            ask_for_release=self._ask_release,
             send=self._send,
         )
 
@@ -147,6 +148,10 @@ class Account:
     def _ask(self, request: Mapping[str, Any]) -> None:
         json.dumps(request)  # as the call does
         self.asked.append(Level.named(request["level"]))
+
+    @staticmethod
+    def _ask_release(request: Mapping[str, Any]) -> None:
+        json.dumps(request)
 
     def _send(self, _notice: object) -> None:
         self.mails += 1

@@ -17,6 +17,7 @@ from drill.emulator.adaptations import load
 from drill.emulator.assembly import TEMPLATE_ADAPTATIONS, adapt
 from drill.emulator.emulator import REGION, Emulator
 from drill.emulator.launcher import SUPPORTED
+from drill.ending import clean_up_when_told_to_end
 from drill.scenes import ADAPTATIONS, Drill
 from drill.story import SceneError, Story
 from lambdas.settings import Settings
@@ -32,6 +33,7 @@ def main() -> int:
     parser.add_argument("--emulator-python", type=Path, required=True, help="Python of the emulator's environment")
     parser.add_argument("--out", type=Path, default=Path("out/drill"), help="where the report and the logs go")
     options = parser.parse_args()
+    clean_up_when_told_to_end()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     for stale in ("report.json", "report.html"):
@@ -46,7 +48,7 @@ def main() -> int:
         assembly, copy = Path(directory, "assembly"), Path(directory, "copy")
 
         def synthesize() -> str:
-            _synthesize(assembly)
+            _synthesize(assembly, Path(directory))
             adapted_types.extend(each.adaptation for each in adapt(assembly, copy))
             return f"the real app with {CONFIGURATION.relative_to(ROOT)}"
 
@@ -82,10 +84,11 @@ def _play(story: Story, assembly: Path, settings: Settings, python: Path, out: P
         return drill.report()
 
 
-def _synthesize(assembly: Path) -> None:
+def _synthesize(assembly: Path, temporary: Path) -> None:
     environment = os.environ | {
         "CDK_OUTDIR": str(assembly),
         "CDK_DEFAULT_REGION": REGION,
+        "TMPDIR": str(temporary),
         "CDK_CONTEXT_JSON": json.dumps({"guardrail": str(CONFIGURATION)}),
     }
     done = subprocess.run(  # noqa: S603 - our own app

@@ -27,6 +27,7 @@ from botocore.exceptions import ClientError
 from drill.emulator.adaptations import load
 from drill.emulator.assembly import TEMPLATE_ADAPTATIONS, Adapted, adapt
 from drill.emulator.emulator import REGION, Credentials, Emulator
+from drill.ending import clean_up_when_told_to_end
 from drill.inventory import Inventory, inventory
 
 STEP_SECONDS = 300
@@ -100,6 +101,7 @@ class Cli:
             "PATH": f"{NODE.parent}{os.pathsep}{os.defpath}",
             "HOME": str(self.home),
             "CDK_HOME": str(self.home),
+            "TMPDIR": str(self.home),
             "CDK_DISABLE_CLI_TELEMETRY": "true",
             **self.emulator.environment(caller),
         }
@@ -312,6 +314,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--emulator-python", type=Path, required=True, help="Python of the emulator's environment")
     parser.add_argument("--out", type=Path, default=Path("out/e2e"), help="where the report and the logs go")
     options = parser.parse_args(arguments)
+    clean_up_when_told_to_end()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     report = Report()

@@ -1,5 +1,8 @@
-"""What an account holds: the proof that nothing is left, and that IAM is as it was."""
+"""What an account holds: the proof that nothing is left, and that everything is as it was."""
 
+from collections import Counter
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from drill.emulator.emulator import Emulator
@@ -8,6 +11,17 @@ Inventory = frozenset[tuple[str, str]]
 """What an account holds: kind and name."""
 
 _CHANGES_BY_ITSELF = {"UpdateDate", "RoleLastUsed", "PasswordLastUsed"}
+_OF_VERSIONS = {"VersionId", "DefaultVersionId", "CreateDate"}
+_KEY = "ServiceSpecificCredentialId"
+_IAM_WRITES = (
+    *(f"{verb}{kind}Policy" for verb in ("Attach", "Detach", "Put", "Delete") for kind in ("Role", "User", "Group")),
+    "AddUserToGroup",
+    "RemoveUserFromGroup",
+    "SetDefaultPolicyVersion",
+    "CreatePolicyVersion",
+    "DeletePolicyVersion",
+    "UpdateServiceSpecificCredential",
+)
 
 
 def inventory(emulator: Emulator, *regions: str) -> Inventory:
@@ -30,6 +44,7 @@ def _of_region(emulator: Emulator, region: str) -> Inventory:
 
     add("role", "iam", "list_roles", "Roles", "RoleName")
     add("user", "iam", "list_users", "Users", "UserName")
+    add("group", "iam", "list_groups", "Groups", "GroupName")
     add("policy", "iam", "list_policies", "Policies", "Arn", Scope="Local")
     add("function", "lambda", "list_functions", "Functions", "FunctionName")
     add("topic", "sns", "list_topics", "Topics", "TopicArn")
@@ -48,24 +63,67 @@ def _of_region(emulator: Emulator, region: str) -> Inventory:
     return frozenset(found)
 
 
-def iam_snapshot(emulator: Emulator, *, without_path: str = "") -> dict[str, Any]:
-    """Everything IAM says about roles, users, groups and policies, to compare to the byte.
+def snapshot(emulator: Emulator, *, rewritten: Collection[str] = ()) -> dict[str, Any]:
+    """Everything that a stop may change, to compare to the byte: IAM, API keys and reserved concurrency.
 
-    Only times that AWS moves by itself are left out; with ``without_path``, so are the roles under that path.
+    Only times that AWS moves by itself are left out. Of the policies in ``rewritten`` it is what each version says
+    that counts, not its number.
     """
+    return {
+        **_iam(emulator, rewritten),
+        **{f"API key {each[_KEY]}": _stable(each) for each in _keys(emulator)},
+        **{f"concurrency of {name}": reserved for name, reserved in reserved_concurrency(emulator).items()},
+    }
+
+
+def key_status(emulator: Emulator) -> dict[str, str]:
+    """Return the status of each long-term Bedrock API key."""
+    return {each[_KEY]: each["Status"] for each in _keys(emulator)}
+
+
+def reserved_concurrency(emulator: Emulator) -> dict[str, int | None]:
+    """Return what each function has reserved; None for nothing."""
+    functions = emulator.client("lambda")
+    pages = functions.get_paginator("list_functions").paginate()
+    names = [each["FunctionName"] for page in pages for each in page["Functions"]]
+    return {
+        each: functions.get_function_concurrency(FunctionName=each).get("ReservedConcurrentExecutions")
+        for each in names
+    }
+
+
+def iam_writes(emulator: Emulator, since: datetime) -> Counter[str]:
+    """Count, by name, the calls since then that changed something in IAM."""
+    trail = emulator.client("cloudtrail")
+    return Counter(
+        each["EventName"]
+        for name in _IAM_WRITES
+        for each in trail.lookup_events(
+            LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": name}], StartTime=since
+        )["Events"]
+    )
+
+
+def _keys(emulator: Emulator) -> list[dict[str, Any]]:
+    found = emulator.client("iam").list_service_specific_credentials(AllUsers=True)
+    return list(found["ServiceSpecificCredentials"])
+
+
+def _iam(emulator: Emulator, rewritten: Collection[str]) -> dict[str, Any]:
+    """Return, by ARN, everything IAM says about roles, users, groups and policies."""
     pages = emulator.client("iam").get_paginator("get_account_authorization_details").paginate()
     found: dict[str, Any] = {}
     for page in pages:
         for key in ("RoleDetailList", "UserDetailList", "GroupDetailList", "Policies"):
             for entry in page.get(key, ()):
-                if key != "RoleDetailList" or not without_path or entry["Path"] != without_path:
-                    found[entry["Arn"]] = _stable(entry)
+                leave_out = _CHANGES_BY_ITSELF | (_OF_VERSIONS if entry["Arn"] in rewritten else set())
+                found[entry["Arn"]] = _stable(entry, leave_out)
     return found
 
 
-def _stable(node: Any) -> Any:  # noqa: ANN401 - an answer is any JSON
+def _stable(node: Any, leave_out: Collection[str] = _CHANGES_BY_ITSELF) -> Any:  # noqa: ANN401 - an answer is any JSON
     if isinstance(node, dict):
-        return {key: _stable(value) for key, value in node.items() if key not in _CHANGES_BY_ITSELF}
+        return {key: _stable(value, leave_out) for key, value in node.items() if key not in leave_out}
     if isinstance(node, list):
-        return sorted((_stable(item) for item in node), key=repr)
+        return sorted((_stable(item, leave_out) for item in node), key=repr)
     return node

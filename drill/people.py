@@ -1,8 +1,8 @@
-"""Who is in the drill's account: an agent, a user, an admin, a break-glass role, and somebody who has no part in it."""
+"""Who is in the drill's account: an agent, users, an admin, a break-glass role, and somebody who has no part in it."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from botocore.exceptions import ClientError
 
@@ -11,6 +11,10 @@ from drill.emulator.emulator import Credentials, Emulator
 MODEL = "us.anthropic.claude-sonnet-5-5"
 """Not dear enough for the step-down, so that the stop has to do the stopping."""
 
+OTHER_MODEL = "us.amazon.nova-lite-v1:0"
+"""Called where the first one alone is stopped."""
+
+_SLOTS_OF_A_USER = 10
 _BUCKETS = "s3:ListAllMyBuckets"
 
 
@@ -38,17 +42,23 @@ def arrive(emulator: Emulator) -> tuple[Person, ...]:
     return (
         _role(emulator, "runaway-agent", "/agents/", ["bedrock:InvokeModel*", _BUCKETS], "an agent, armed", armed=True),
         _user(emulator, "data-scientist", [_BUCKETS], "IAM user with AmazonBedrockFullAccess, armed"),
+        _user_without_a_slot(emulator, "team-lead", "IAM user without a free policy slot, stopped through a group"),
         _role(emulator, "platform-admin", "/", ["*"], "wildcard admin, swept at the stop", swept=True),
         _role(emulator, "break-glass", "/", ["bedrock:*", _BUCKETS], "exempt by configuration"),
         _role(emulator, "web-app", "/", [_BUCKETS], "cannot use Bedrock, left alone", may_invoke=False),
     )
 
 
-def may_invoke(emulator: Emulator, person: Person) -> bool:
+def hire(emulator: Emulator, name: str) -> Person:
+    """Create one more agent."""
+    return _role(emulator, name, "/", ["bedrock:InvokeModel"], "an agent that comes and goes", armed=True)
+
+
+def may_invoke(emulator: Emulator, person: Person, model: str = MODEL) -> bool:
     """Call Bedrock as that person; False when IAM denies it."""
     try:
         emulator.client("bedrock-runtime", person.session).converse(
-            modelId=MODEL, messages=[{"role": "user", "content": [{"text": "Are you there?"}]}]
+            modelId=model, messages=[{"role": "user", "content": [{"text": "Are you there?"}]}]
         )
     except ClientError as error:
         return _not_denied(error)
@@ -101,3 +111,12 @@ def _user(emulator: Emulator, name: str, actions: Sequence[str], note: str) -> P
     iam.attach_user_policy(UserName=name, PolicyArn="arn:aws:iam::aws:policy/AmazonBedrockFullAccess")
     arn = iam.get_user(UserName=name)["User"]["Arn"]
     return Person(arn, f"user/{name}", session, armed=True, swept=False, note=note)
+
+
+def _user_without_a_slot(emulator: Emulator, name: str, note: str) -> Person:
+    user = _user(emulator, name, [_BUCKETS], note)
+    iam = emulator.client("iam")
+    for number in range(1, _SLOTS_OF_A_USER):
+        filler = iam.create_policy(PolicyName=f"{name}-{number}", PolicyDocument=_document([_BUCKETS]))["Policy"]
+        iam.attach_user_policy(UserName=name, PolicyArn=filler["Arn"])
+    return replace(user, armed=False, swept=True)

@@ -122,6 +122,7 @@ def render(report: Mapping[str, Any]) -> str:
             _failures(report),
             _tiles(report),
             _figure(report),
+            _measured(report),
             _scenes(report),
             _timeline(report),
             _principals(report),
@@ -271,7 +272,8 @@ def _story(report: Mapping[str, Any]) -> str:
         parts.append(f"the spend reached {_usd(at_trip)}{of_limit} and no denial was measured after it")
     identical = report.get("iam_identical_after_release")
     if isinstance(identical, bool):
-        parts.append(f"the account's IAM is {'byte-identical' if identical else 'NOT identical'} after release")
+        words = "byte-identical" if identical else "NOT identical"
+        parts.append(f"the account's IAM, API keys and concurrency are {words} after release")
     sentence = "; ".join(parts)
     return f"{sentence[:1].upper()}{sentence[1:]}." if sentence else ""
 
@@ -330,7 +332,7 @@ def _tiles(report: Mapping[str, Any]) -> str:
         )
         tiles.append((denied, f"armed principals denied after the stop; {allowed} allowed after release"))
     if isinstance(identical := report.get("iam_identical_after_release"), bool):
-        tiles.append((_flag(identical, wanted=True), "IAM byte-identical after release"))
+        tiles.append((_flag(identical, wanted=True), "IAM, API keys and concurrency byte-identical after release"))
     if report.get("resources_left_after_destroy") is not None:
         left = len(_items(report.get("resources_left_after_destroy")))
         tiles.append((str(left), f"resource{'' if left == 1 else 's'} left after destroy"))
@@ -365,6 +367,14 @@ def _table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequen
     return (
         f"<section><h2>{title}</h2>\n{note}<table>\n<thead><tr>{head}</tr></thead>\n"
         f"<tbody>\n{body}\n</tbody>\n</table></section>"
+    )
+
+
+def _measured(report: Mapping[str, Any]) -> str:
+    return _table(
+        "Also measured",
+        (("What", ""), ("Figure", "")),
+        [(_text(row.get("what")), _text(row.get("figure"))) for row in _rows(report.get("measured"))],
     )
 
 

@@ -1,9 +1,10 @@
-"""The scenes: burn, stop, release, budget, kill, release, destroy. Each checks what it claims."""
+"""The scenes: burn, stop, release, budget, kill, stop one alone, update, destroy. Each checks what it claims."""
 
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,8 +15,9 @@ from botocore.exceptions import ClientError
 
 from drill.emulator import assembly, stimuli
 from drill.emulator.emulator import Emulator
-from drill.inventory import Inventory, iam_snapshot, inventory
-from drill.people import MODEL, Person, arrive, may_invoke, may_list_buckets
+from drill.holdings import Holdings, equip, may_run
+from drill.inventory import Inventory, iam_writes, inventory, key_status, reserved_concurrency, snapshot
+from drill.people import MODEL, OTHER_MODEL, Person, arrive, hire, may_invoke, may_list_buckets
 from drill.story import SceneError, Story, check
 from lambdas.core.prices import PriceTable
 from lambdas.core.usage import Kind
@@ -27,6 +29,7 @@ ADAPTATIONS = (
     "drill-tripwire",
     "drill-schedule-fired",
     "drill-budget-spend",
+    "drill-cloudtrail-event",
 )
 """What the drill itself does in place of AWS; see `drill/emulator/adaptations.toml`."""
 
@@ -34,6 +37,9 @@ _PATIENCE = timedelta(seconds=150)
 """The meter is due every 60 to 70 seconds here; two turns and a little."""
 _PROMPT = "All work and no play makes Jack a dull boy. " * 2400
 _PAUSE_SECONDS = 0.3
+_SOON = 30
+"""Seconds within which what is not waited for the clock must have happened."""
+_MODEL_SCOPE = f"model:{MODEL.partition('.')[2]}"
 _POLICIES_TYPE = "Custom::BedrockSpendBrake"
 _BATCH_JOB = "nightly-embeddings"
 _BUDGET_MESSAGE = """AWS Budget Notification {date}
@@ -84,8 +90,10 @@ class Drill:
     """Whether the last word was a stop."""
     denied: dict[str, bool] = field(default_factory=dict)
     allowed: dict[str, bool] = field(default_factory=dict)
-    iam_before: dict[str, Any] = field(default_factory=dict)
-    iam_undeployed: dict[str, Any] = field(default_factory=dict)
+    holdings: Holdings | None = None
+    before: dict[str, Any] = field(default_factory=dict)
+    """The account as it is in peace."""
+    before_deployment: dict[str, Any] = field(default_factory=dict)
     undeployed: Inventory = frozenset()
     job_arn: str = ""
 
@@ -101,6 +109,10 @@ class Drill:
         scene("release after the budget", self.release_again)
         scene("kill with {}", self.kill)
         scene("release after the kill", self.release_after_kill)
+        scene("a second deployment changes nothing", self.deploy_again)
+        scene("one agent is stopped alone", self.stop_one_agent)
+        scene("one model is stopped alone", self.stop_one_model)
+        scene("an armed role can be deleted", self.delete_armed)
         scene("updates during a stop keep it closed", self.update)
         scene("destroy during the stop", self.destroy, always=True)
 
@@ -110,7 +122,8 @@ class Drill:
         """Let everybody arrive, then deploy the stack as written."""
         self.people = arrive(self.emulator)
         self.job_arn = self._start_batch_job()
-        self.iam_undeployed = iam_snapshot(self.emulator)
+        self.holdings = equip(self.emulator, "data-scientist", self.people[-1].arn)
+        self.before_deployment = snapshot(self.emulator)
         self.undeployed = inventory(self.emulator)
         self.outputs = assembly.deploy(self.emulator, self.assembly, self.stack)
         pages = self.emulator.client("cloudformation").get_paginator("list_stack_resources")
@@ -120,11 +133,12 @@ class Drill:
 
     def peace(self) -> str:
         """See that the right ones are armed and nobody is in anybody's way."""
-        armed = self._holders("BrakePolicyArn")
+        armed = self._holders("brake")
         check(armed == {each.holder for each in self.people if each.armed}, f"armed are {sorted(armed)}")
         for each in self.people:
             check(may_invoke(self.emulator, each) is each.may_invoke, f"{each.holder} is not as free as before")
-        self.iam_before = iam_snapshot(self.emulator)
+        self._expect_held(stopped=False)
+        self.before = self._snapshot()
         self._alarm_wakes_the_meter()
         self.story.tell(f"armed in peace: {', '.join(sorted(armed))}; everybody works")
         return f"armed: {', '.join(sorted(armed))}; everybody works as before"
@@ -171,8 +185,12 @@ class Drill:
         switch = next((index for index, step in enumerate(done) if step.startswith("switch bedrock-spend-brake")), None)
         check(switch is not None, f"the stop did not switch the brake: {done}")
         self.story.mark_past("stop", datetime.fromisoformat(record["at"]), f"the stop begins: {record['reason']}")
-        writes = [step for step in done if not step.startswith("stop batch job")]
-        self.facts |= {"iam_writes_to_stop": (switch or 0) + 1, "iam_writes_with_sweep": len(writes)}
+        check(record["verified"] and not record["failed"], f"the stop was not complete: {record['failed']}")
+        began = datetime.fromisoformat(record["at"])
+        writes = iam_writes(self.emulator, began)
+        switches = (switch or 0) + 1
+        self.facts |= {"iam_writes_to_stop": switches, "iam_writes_with_sweep": writes.total()}
+        self._measured("IAM writes of that stop, with the sweep and the API key", _counted(writes))
         self._expect_stopped(into=self.denied)
         status = self.emulator.client("bedrock").get_model_invocation_job(jobIdentifier=self.job_arn)["status"]
         check(status in {"Stopping", "Stopped"}, f"the batch job is {status}")
@@ -180,7 +198,7 @@ class Drill:
         again = len(self._records("stop"))
         self._tick()
         check(len(self._records("stop")) == again, "a tick during the stop acted although nothing was left to do")
-        return f"{(switch or 0) + 1} IAM write for all armed, {len(writes)} with the sweep; {_BATCH_JOB} is {status}"
+        return f"{switches} IAM write for all armed, {writes.total()} with sweep and API key; {_BATCH_JOB} is {status}"
 
     def release_with_allowance(self) -> str:
         """Release by the typed word; the allowance keeps the meter from stopping at once."""
@@ -230,8 +248,13 @@ class Drill:
         refused = self._invoke("KillFunction", {"scope": "everything but me"}, fails=True)
         check("nothing was stopped" in json.dumps(refused), f"an invalid scope was not refused: {refused}")
         self._expect_as_before()
-        answer = self._invoke("KillFunction", {})
+        answer, seconds = self._kill({}, lambda: may_invoke(self.emulator, self.people[0]))
         self.story.mark("kill", f"killed by a person: {answer['summary']}")
+        self._measured("a person's kill {} to the first AccessDenied", f"{seconds:.1f} s")
+        reached = sum(each.stopped for each in self.people)
+        proven = f"denied for {reached} of {reached}"
+        check(proven in answer["proof"], f"IAM's simulator does not bear the stop out: {answer['proof']}")
+        self._measured("IAM's simulator about everybody who is stopped", proven)
         self._expect_stopped()
         status = self._invoke("StatusFunction", {})
         check(status["level"] == "stop", f"the status says {status['summary']}")
@@ -242,26 +265,88 @@ class Drill:
         answer = self._invoke("ReleaseFunction", {"confirm": "RELEASE", "reason": "the drill is over"})
         self.story.mark("release", "released after the kill")
         self._expect_as_before()
-        return f"{answer['summary']} IAM is byte-identical to before the first stop."
+        return f"{answer['summary']} IAM, API keys and concurrency are byte-identical to before the first stop."
+
+    def deploy_again(self) -> str:
+        """Deploy the same once more."""
+        resources = self._last_changes()
+        assembly.update(self.emulator, self.assembly, self.stack)
+        check(self._last_changes() == resources, "the second deployment touched resources")
+        self._expect_as_before()
+        return f"{len(resources)} resources untouched, IAM as before"
+
+    def stop_one_agent(self) -> str:
+        """Stop the runaway agent alone, by the name of its role; everybody else goes on."""
+        agent, others = self.people[0], self.people[1:]
+        request = {"scope": agent.holder, "reason": "the drill"}
+        _, seconds = self._kill(request, lambda: may_invoke(self.emulator, agent))
+        self.story.tell(f"{agent.holder} alone is stopped")
+        for each in others:
+            check(may_invoke(self.emulator, each) is each.may_invoke, f"{each.holder} is stopped as well")
+        self._expect_held(stopped=False)
+        status = self._invoke("StatusFunction", {})
+        check(status["level"] == "released", f"stopping one role alone changed the level: {status['summary']}")
+        self._tick()
+        check(not may_invoke(self.emulator, agent), f"{agent.holder} may call again after the meter's next look")
+        self._release_alone(agent.holder)
+        self._measured(f"kill of {agent.holder} alone to its first AccessDenied", f"{seconds:.1f} s")
+        return f"{agent.holder} denied after {seconds:.1f} s, {len(others)} others went on; released exactly"
+
+    def stop_one_model(self) -> str:
+        """Stop one model for everybody; another one goes on."""
+        scope, agent = _MODEL_SCOPE, self.people[0]
+        _, seconds = self._kill({"scope": scope}, lambda: may_invoke(self.emulator, agent))
+        self.story.tell(f"{scope} alone is stopped, for everybody")
+        for each in self.people:
+            expected = each.may_invoke and not each.stopped
+            check(may_invoke(self.emulator, each) is expected, f"{MODEL} is not as it must be for {each.holder}")
+            free = may_invoke(self.emulator, each, OTHER_MODEL)
+            check(free is each.may_invoke, f"{OTHER_MODEL} is denied to {each.holder} as well")
+        check(scope in json.dumps(self._invoke("StatusFunction", {})), f"the status does not tell of {scope}")
+        self._tick()
+        check(not may_invoke(self.emulator, agent), f"{MODEL} is allowed again after the meter's next look")
+        self._release_alone(scope)
+        self._measured(f"kill of {scope} alone to its first AccessDenied", f"{seconds:.1f} s")
+        return f"{scope} denied to all after {seconds:.1f} s, {OTHER_MODEL} went on; released exactly"
+
+    def delete_armed(self) -> str:
+        """Let the owner of an armed role delete it: IAM refuses once, then it must work."""
+        iam, role = self.emulator.client("iam"), hire(self.emulator, "short-lived").holder.partition("/")[2]
+        self._fire("rate(1 hour)")
+        check(f"role/{role}" in self._holders("brake"), f"the hourly run did not arm {role}")
+        iam.delete_role_policy(RoleName=role, PolicyName="work")
+        began = time.monotonic()
+        refused = self._delete_role(role)
+        check(refused, f"{role} could be deleted while armed, which AWS refuses")
+        stimuli.tell_of_refused_delete(self.emulator, role)
+        while self._delete_role(role):
+            check(time.monotonic() - began < _SOON, f"{role} still cannot be deleted: it was not disarmed")
+            time.sleep(0.2)
+        seconds = time.monotonic() - began
+        self.story.tell(f"{role} was armed within the hour, disarmed at its owner's delete, and is gone")
+        self._measured("refused DeleteRole of an armed role to the one that works", f"{seconds:.1f} s")
+        self._expect_as_before()
+        return f"armed, DeleteConflict, disarmed, deleted {seconds:.1f} s after the refusal"
 
     def update(self) -> str:
-        """Deploy other documents during a stop, once well and once so that CloudFormation rolls back."""
-        self._invoke("KillFunction", {})
+        """Deploy other documents during stops of every kind, once well and once so that CloudFormation rolls back."""
+        for scope in (_MODEL_SCOPE, self.people[0].holder, "account"):
+            self._invoke("KillFunction", {"scope": scope})
         self.killed = True
-        assembly.update(self.emulator, self._edited("Reran*"), self.stack)
+        assembly.update(self.emulator, self._edited("newcomer"), self.stack)
         self._expect_stopped()
-        check("Reran*" in self._default_document(), "the update did not renew the document of the stop")
+        self._expect_document("role/newcomer", "the update did not renew the document of the stop")
         try:
-            assembly.update(self.emulator, self._edited("Rera*", fails=True), self.stack)
+            assembly.update(self.emulator, self._edited("latecomer", fails=True), self.stack)
         except assembly.DeployError as error:
             check("UPDATE_ROLLBACK_COMPLETE" in str(error), f"the failed update did not roll back: {error}")
         else:
             msg = "the update that has to fail went through"
             raise SceneError(msg)
         self._expect_stopped()
-        check("Reran*" in self._default_document(), "the rollback did not bring the document of before back")
+        self._expect_document("role/newcomer", "the rollback did not bring the document of before back")
         self.story.tell("updated, and rolled back from a failed update, while the brake stayed closed")
-        return "an update and the rollback of a failed one renewed the documents and kept the stop"
+        return "an update and the rollback of a failed one renewed the documents and kept all three stops"
 
     def destroy(self) -> str:
         """Destroy while a stop is on, and look for anything that is left."""
@@ -272,14 +357,14 @@ class Drill:
         left = sorted(f"{kind} {name}" for kind, name in now if kind not in bootstrap)
         self.facts["resources_left_after_destroy"] = left
         check(not left, f"still there: {', '.join(left)}")
-        after = iam_snapshot(self.emulator)
-        difference = _difference(self.iam_undeployed, after)
-        check(after == self.iam_undeployed, f"IAM differs from before the deployment: {difference}")
+        after = snapshot(self.emulator)
+        difference = _difference(self.before_deployment, after)
+        check(after == self.before_deployment, f"the account differs from before the deployment: {difference}")
         for each in self.people:
             check(may_invoke(self.emulator, each) is each.may_invoke, f"{each.holder} is not as free as before")
         how = "destroyed while a stop was on: released first" if self.killed else "destroyed"
         self.story.tell(f"{how}, nothing left")
-        return f"{how}, nothing left, IAM as before the deployment"
+        return f"{how}, nothing left; IAM, API keys and concurrency as before the deployment"
 
     # --- what the scenes are made of ---------------------------------------------------------------------------
 
@@ -326,13 +411,23 @@ class Drill:
         )["jobArn"]
         return arn
 
-    def _edited(self, action: str, *, fails: bool = False) -> Path:
-        """Return a copy of the assembly whose brake denies ``bedrock:Rerank`` by another name; or that fails late."""
-        copy = self.assembly.with_name(f"{self.assembly.name}-{action.rstrip('*')}")
+    def _edited(self, exempt: str, *, fails: bool = False) -> Path:
+        """Return a copy of the assembly whose brake spares one role more; or that fails late."""
+        copy = self.assembly.with_name(f"{self.assembly.name}-{exempt}")
         shutil.copytree(self.assembly, copy)
         file = copy / f"{self.stack}.template.json"
-        template = json.loads(file.read_text(encoding="utf-8").replace("bedrock:Rerank", f"bedrock:{action}"))
+        template = json.loads(file.read_text(encoding="utf-8"))
+        # The writer renders the documents from its own settings; CloudFormation calls it when their digest changes.
+        (writer,) = [
+            each["Properties"]["Environment"]["Variables"]
+            for each in template["Resources"].values()
+            if each["Type"] == "AWS::Lambda::Function"
+            and each["Properties"]["Handler"] == "lambdas.handlers.install.handler"
+        ]
+        settings = json.loads(writer["GUARDRAIL"])
+        writer["GUARDRAIL"] = json.dumps(settings | {"exempt": [*settings["exempt"], f"role/{exempt}"]})
         policies = next(name for name, each in template["Resources"].items() if each["Type"] == _POLICIES_TYPE)
+        template["Resources"][policies]["Properties"]["Documents"] = exempt
         if fails:
             statement = {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}
             document = {"Version": "2012-10-17", "Statement": [statement]}
@@ -342,10 +437,14 @@ class Drill:
         file.write_text(json.dumps(template), encoding="utf-8")
         return copy
 
-    def _default_document(self) -> str:
+    def _expect_document(self, text: str, otherwise: str) -> None:
+        """See that the brake policy in force holds a text, and denies the model that is stopped alone."""
         iam, arn = self.emulator.client("iam"), self.outputs["BrakePolicyArn"]
         version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-        return json.dumps(iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"])
+        found = json.dumps(iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"])
+        check(text in found, otherwise)
+        check(_MODEL_SCOPE.partition(":")[2] in found, f"{_MODEL_SCOPE} is not denied alone any more")
+        check(self.people[0].holder in self._holders("deny"), f"{self.people[0].holder} is not denied alone")
 
     def _expect_stopped(self, into: dict[str, bool] | None = None) -> None:
         for each in self.people:
@@ -355,6 +454,21 @@ class Drill:
             expected = each.stopped or not each.may_invoke
             check(denied is expected, f"{each.holder} is {'denied' if denied else 'NOT denied'} during the stop")
             check(may_list_buckets(self.emulator, each), f"{each.holder} lost s3")
+        self._expect_held(stopped=True)
+
+    def _expect_held(self, *, stopped: bool) -> None:
+        """See that a stop holds down the active key and the tagged functions, and nothing else; without one nothing."""
+        mine = self.holdings
+        if mine is None:
+            return
+        keys, reserved = key_status(self.emulator), reserved_concurrency(self.emulator)
+        active = "Inactive" if stopped else "Active"
+        check(keys[mine.active_key] == active, f"the active API key is {keys[mine.active_key]}")
+        check(keys[mine.inactive_key] == "Inactive", "the API key that was inactive was activated")
+        wanted = {mine.throttled: 0, mine.reserved: 0} if stopped else {mine.throttled: None, mine.reserved: 7}
+        for name, count in {**wanted, mine.untagged: 3}.items():
+            check(reserved[name] == count, f"{name} has reserved {reserved[name]}, not {count}")
+            check(may_run(self.emulator, name) is (count != 0), f"{name} with {count} reserved is not as it must be")
 
     def _expect_as_before(self, into: dict[str, bool] | None = None) -> None:
         for each in self.people:
@@ -364,17 +478,61 @@ class Drill:
             check(
                 allowed is each.may_invoke, f"{each.holder} is {'allowed' if allowed else 'denied'} after the release"
             )
-        after = iam_snapshot(self.emulator)
-        self.facts["iam_identical_after_release"] = same = after == self.iam_before
-        check(same, f"IAM differs from before the stop: {_difference(self.iam_before, after)}")
+        after = self._snapshot()
+        self.facts["iam_identical_after_release"] = same = after == self.before
+        check(same, f"the account differs from before the stop: {_difference(self.before, after)}")
+        self._expect_held(stopped=False)
 
     def _unchanged_without_switch(self) -> None:
-        """See that the stop changed nothing in IAM but the guardrail's own policies and who holds them."""
-        now = iam_snapshot(self.emulator)
-        swept = {each.arn for each in self.people if each.swept}
-        own = {self.outputs["BrakePolicyArn"], self.outputs["SweepPolicyArn"]}
-        changed = {arn for arn in now.keys() | self.iam_before.keys() if now.get(arn) != self.iam_before.get(arn)}
-        check(changed == swept | own, f"the stop changed {sorted(changed)}, expected {sorted(swept | own)}")
+        """See that the stop changed nothing but the guardrail's own policies, their holders, and what is held down."""
+        now = self._snapshot()
+        expected = {each.arn for each in self.people if each.swept}
+        expected |= {self.outputs["BrakePolicyArn"], self.outputs["SweepPolicyArn"]}
+        if mine := self.holdings:
+            expected |= {f"API key {mine.active_key}"}
+            expected |= {f"concurrency of {each}" for each in (mine.throttled, mine.reserved)}
+        changed = {name for name in now.keys() | self.before.keys() if now.get(name) != self.before.get(name)}
+        check(changed == expected, f"the stop changed {sorted(changed)}, expected {sorted(expected)}")
+
+    def _snapshot(self) -> dict[str, Any]:
+        """Return the account; of the guardrail's own policies what their versions say, for numbers only go up."""
+        return snapshot(self.emulator, rewritten={self.outputs["BrakePolicyArn"], self.outputs["SweepPolicyArn"]})
+
+    def _kill(self, event: object, still_allowed: Callable[[], bool]) -> tuple[dict[str, Any], float]:
+        """Kill, and call as somebody it must reach until that is denied; return the answer and how long it took."""
+        began = time.monotonic()
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(self._invoke, "KillFunction", event)
+            while still_allowed():
+                check(time.monotonic() - began < _SOON, f"not denied {_SOON} s after the kill {event}")
+                time.sleep(0.05)
+            seconds = time.monotonic() - began
+            return answer.result(), seconds
+
+    def _release_alone(self, scope: str) -> None:
+        self._invoke("ReleaseFunction", {"confirm": "RELEASE", "reason": "the drill goes on", "scope": scope})
+        self._expect_as_before()
+
+    def _delete_role(self, name: str) -> bool:
+        """Delete a role; True when a policy is still in the way."""
+        try:
+            self.emulator.client("iam").delete_role(RoleName=name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "DeleteConflict":
+                return True
+            raise
+        return False
+
+    def _last_changes(self) -> dict[str, object]:
+        """Return when CloudFormation last changed each resource."""
+        pages = (
+            self.emulator.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self.stack)
+        )
+        found = [each for page in pages for each in page["StackResourceSummaries"]]
+        return {each["LogicalResourceId"]: each["LastUpdatedTimestamp"] for each in found}
+
+    def _measured(self, what: str, figure: str) -> None:
+        self.facts.setdefault("measured", []).append({"what": what, "figure": figure})
 
     def _wait_until_denied(self, person: Person) -> None:
         deadline = time.monotonic() + 30
@@ -400,19 +558,23 @@ class Drill:
         )["Items"]
         return [json.loads(each["body"]["S"]) for each in items]
 
-    def _holders(self, output: str) -> set[str]:
-        found = self.emulator.client("iam").list_entities_for_policy(PolicyArn=self.outputs[output])
+    def _holders(self, policy: str) -> set[str]:
+        arn = f"arn:aws:iam::{self.emulator.account}:policy/{self.settings.prefix}-{policy}"
+        found = self.emulator.client("iam").list_entities_for_policy(PolicyArn=arn)
         return {f"role/{each['RoleName']}" for each in found["PolicyRoles"]} | {
             f"user/{each['UserName']}" for each in found["PolicyUsers"]
         }
 
     def _tick(self) -> None:
         """Have the clock's rule invoke the meter now, and the stop it may ask for finish."""
-        rules = self.emulator.client("events").list_rules()["Rules"]
-        clock = next(each["Name"] for each in rules if each.get("ScheduleExpression") == "rate(1 minute)")
-        for answer in stimuli.fire_schedule(self.emulator, clock):
-            check(answer["error"] is None, f"the meter failed: {answer['payload']}")
+        self._fire("rate(1 minute)")
         time.sleep(2)
+
+    def _fire(self, schedule: str) -> None:
+        rules = self.emulator.client("events").list_rules()["Rules"]
+        clock = next(each["Name"] for each in rules if each.get("ScheduleExpression") == schedule)
+        for answer in stimuli.fire_schedule(self.emulator, clock):
+            check(answer["error"] is None, f"{answer['function']} failed: {answer['payload']}")
 
     def _notify(self, text: str) -> None:
         subject = f"AWS Budgets: {self.outputs['BudgetName']} has exceeded your alert threshold"
@@ -440,6 +602,11 @@ class Drill:
             if each.may_invoke
         ]
         return {"principals": principals, **self.facts}
+
+
+def _counted(writes: Mapping[str, int]) -> str:
+    total = sum(writes.values())
+    return f"{total}: {', '.join(f'{count} {name}' for name, count in sorted(writes.items()))}"
 
 
 def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

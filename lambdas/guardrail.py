@@ -1,129 +1,90 @@
-"""The shell around the core: gather → plan → apply → verify → report.
+"""The shell of a stop: gather → plan → apply → verify → report.
 
-The functions here are all that is needed to stop, release and arm. They know neither the meter nor the ledger:
-a stop works while both are down. Every target is tried, failures are collected, and the report says what is true.
+It knows neither the meter nor who asked: a stop works while both are down. Every target is tried, failures are
+collected, and the report says what is true.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, TypeVar
 
 from lambdas.core import plan as plans
+from lambdas.core import proof
 from lambdas.core.errors import AwsCallError
 from lambdas.core.levels import Level
-from lambdas.core.notice import Notice, StopReport
-from lambdas.core.plan import Attach, BrakeState, Detach, Job, Plan, PolicyState, Step, StopJob, Switch
-from lambdas.core.principals import Capability, Principal, Spared
-
-T = TypeVar("T")
-
-
-class Brake(Protocol):
-    """The two policies in IAM."""
-
-    brake_arn: str
-    sweep_arn: str
-
-    def policy(self, arn: str) -> PolicyState:
-        """Return one of the policies without its holders."""
-
-    def levels(self) -> BrakeState:
-        """Return both policies without their holders."""
-
-    def holders(self, policy_arn: str) -> frozenset[str]:
-        """Return whom a policy is attached to, as ``role/name`` and ``user/name``."""
-
-    def switch(self, step: Switch) -> None:
-        """Make a version the default one."""
-
-    def arm(self, step: Attach) -> None:
-        """Attach the brake policy."""
-
-    def sweep(self, step: Attach) -> None:
-        """Attach the sweep policy."""
-
-    def leave(self, step: Detach) -> None:
-        """Detach the sweep policy."""
+from lambdas.core.levers import INLINE, Lever
+from lambdas.core.notice import StopReport
+from lambdas.core.plan import (
+    Attach,
+    BrakeState,
+    Goal,
+    Hold,
+    Join,
+    Listing,
+    Narrow,
+    Plan,
+    PolicyState,
+    Step,
+    StopJob,
+    Switch,
+)
+from lambdas.core.principals import Capability, Principal, Spared, order_for_sweep
+from lambdas.ports import Brake, Outcome, Pace, People, StopTools
+from lambdas.trying import VERIFY_PAUSES, gather, no_time, try_all
 
 
-class People(Protocol):
-    """Who is in the account."""
+def stop(
+    goal: Goal,
+    reason: str,
+    tools: StopTools,
+    *,
+    enforce: bool,
+    switched: Callable[[Level], bool] = lambda _level: True,
+) -> StopReport:
+    """Bring the account to a goal, or keep it there; running it again repairs what is missing.
 
-    def principals(self) -> Sequence[Principal]:
-        """Return all roles and users with their capability."""
-
-
-class Work(Protocol):
-    """What goes on spending by itself."""
-
-    regions: tuple[str, ...]
-
-    def running(self, region: str) -> Sequence[Job]:
-        """Return the batch jobs of a region that have not ended."""
-
-    def stop(self, step: StopJob) -> None:
-        """Stop one."""
-
-
-class Post(Protocol):
-    """How people are told."""
-
-    def send(self, notice: Notice) -> None:
-        """Send a mail."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What was tried and how it ended. ``failed`` maps what to why."""
-
-    done: list[Step] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    uncovered: dict[str, str] = field(default_factory=dict)
-
-    def words(self) -> tuple[str, ...]:
-        """Return the steps that were done, in words."""
-        return tuple(map(str, self.done))
-
-
-@dataclass(frozen=True, slots=True)
-class StopTools:
-    """All a stop needs."""
-
-    brake: Brake
-    people: People
-    work: Work
-    spared: Spared
-    pause: Callable[[float], None]
-    """Waits so many seconds: IAM may not read back at once what was just written."""
-
-
-def stop(asked: Level, reason: str, tools: StopTools, *, enforce: bool) -> StopReport:
-    """Bring the account to a level, or keep it there; running it again repairs what is missing.
-
-    It never lowers a level: a step-down asked for while a stop is on re-asserts the stop. With ``enforce``
-    False nothing is touched and the report tells what would have been done. Raises nothing for a failed call:
-    the report has it, and whoever asked decides how loud to be.
+    It never lowers anything: a step-down asked for while a stop is on re-asserts the stop. With ``enforce`` False
+    nothing is touched and the report tells what would have been done. ``switched`` is told the level as soon as it
+    holds for all who are armed, before anything that takes long; where it says no, the levers and the work in flight
+    are left for later. Raises nothing for a failed call: the report has it, and whoever asked decides how loud to be.
     """
     outcome = Outcome()
     brake = tools.brake
     # One policy after the other, and nothing else read before: the first switch stops most of the spend.
-    first = _gather(outcome, "read the brake policy", partial(brake.policy, brake.brake_arn))
-    level = max(asked, (first and first.level) or Level.RELEASED)
-    _switch(first, level, tools, outcome, enforce=enforce)
-    second = _gather(outcome, "read the sweep policy", partial(brake.policy, brake.sweep_arn))
-    _switch(second, level, tools, outcome, enforce=enforce)
+    first = gather(outcome, "read the brake policy", partial(brake.policy, brake.brake_arn))
+    _switch(first, goal.level, tools, outcome, enforce=enforce)
+    second = gather(outcome, "read the sweep policy", partial(brake.policy, brake.sweep_arn))
+    _switch(second, goal.level, tools, outcome, enforce=enforce)
+    # Each keeps what it has beyond that. Only the brake's counts: where the sweep policy alone is further, a release
+    # is half done. And to stop something alone is no reason to do anything about the account.
+    level = max(goal.level, (first and first.level) or Level.RELEASED) if goal.level > Level.RELEASED else goal.level
     before = BrakeState(
         first or PolicyState(brake.brake_arn, None, {}), second or PolicyState(brake.sweep_arn, None, {})
     )
+    goal = replace(goal, level=level)
+    may_hold = switched(level)
 
-    people = _gather(outcome, "list roles and users", tools.people.principals) or ()
-    _apply(plans.plan_sweep(before, people, tools.spared), tools, outcome, enforce=enforce)
-    if level is Level.STOP:
-        jobs = _running_jobs(tools.work, outcome)
-        _apply(plans.plan_jobs(jobs, tools.spared), tools, outcome, enforce=enforce)
+    people = gather(outcome, "list roles and users", tools.people.principals) or ()
+    spared = tools.spared.knowing(people)
+    strands = [partial(_stop_people, goal, before, people, tools, enforce=enforce)]
+    if level > Level.RELEASED and may_hold:
+        strands.append(partial(_hold_and_end, level, spared, tools, known=bool(people), enforce=enforce))
+    elif level > Level.RELEASED:
+        outcome.failed["keys, concurrency and work in flight"] = "a release is under way; done at the next minute"
+    with ThreadPoolExecutor(min(len(strands), tools.pace.at_once)) as pool:
+        # Side by side: neither a region that does not answer nor a long sweep holds up the rest.
+        for each in pool.map(lambda strand: strand(), strands):
+            outcome.add(each)
+    for step in outcome.done:
+        if isinstance(step, Hold) and step.held.lever == INLINE:
+            # Out of the sweep's reach, but denied all the same.
+            outcome.uncovered.pop(f"role/{step.held.key}", None)
 
+    verified, proven = False, None
+    if enforce:
+        verified = _verify_stop(goal, tools, outcome)
+        proven = _prove(level, people, tools, outcome)
     return StopReport(
         level=level,
         reason=reason,
@@ -133,88 +94,181 @@ def stop(asked: Level, reason: str, tools: StopTools, *, enforce: bool) -> StopR
         uncovered=outcome.uncovered,
         before=before.words(),
         armed=sum(brake.brake_arn in each.attached for each in people),
-        verified=enforce and _verify_stop(level, tools, outcome),
+        verified=verified,
+        left=outcome.left,
+        alone=tuple(map(str, goal.alone)),
+        proof=proven,
+        held=tuple(each.held for each in outcome.done if isinstance(each, Hold)) if enforce else (),
     )
 
 
 def _switch(policy: PolicyState | None, level: Level, tools: StopTools, outcome: Outcome, *, enforce: bool) -> None:
-    if policy is None:
+    if policy is None or (policy.level or Level.RELEASED) >= level:
         return
     if level not in policy.versions:
         outcome.failed[f"{policy.name} to {level}"] = plans.MISSING_VERSION
-    _apply(Plan(plans.switch_to(policy, level)), tools, outcome, enforce=enforce)
+    steps = plans.switch_to(policy, level)
+    _apply(Plan(steps), tools, outcome, enforce=enforce)
+    if steps and str(steps[0]) in outcome.failed:
+        again = gather(outcome, f"read {policy.name} again", partial(tools.brake.policy, policy.arn))
+        if again is not None and again.versions.get(level) not in {None, policy.versions[level]}:
+            # The writer has put a newer version in its place meanwhile.
+            del outcome.failed[str(steps[0])]
+            _apply(Plan(plans.switch_to(again, level)), tools, outcome, enforce=enforce)
 
 
-def _running_jobs(work: Work, outcome: Outcome) -> list[Job]:
-    found: list[Job] = []
-    for region in work.regions:
-        found += _gather(outcome, f"list batch jobs in {region}", partial(work.running, region)) or ()
-    return found
+def _stop_people(
+    goal: Goal, before: BrakeState, people: Sequence[Principal], tools: StopTools, *, enforce: bool
+) -> Outcome:
+    """Reach whom the switch did not, and what is stopped alone."""
+    outcome = Outcome()
+    written = before.brake.everywhere & before.sweep.everywhere
+    missing = tuple(Narrow(each) for each in goal.alone if not each.is_principal and each not in written)
+    if goal.level < Level.STOP:
+        _apply(Plan(missing), tools, outcome, enforce=enforce)
+    if any(each.is_principal for each in goal.alone):
+        denied = _denied_alone(tools.brake, outcome)
+        plan = plans.plan_alone(tools.brake.deny_arn, denied, goal.alone, people, tools.spared)
+        _apply(plan, tools, outcome, enforce=enforce)
+    if goal.level > Level.RELEASED or not all(each.is_principal for each in goal.alone):
+        plan = plans.plan_sweep(before, order_for_sweep(people), tools.spared)
+        _apply(plan, tools, outcome, enforce=enforce)
+    if goal.level is Level.STOP:
+        # The level denies these too, so the writer holds up nobody; it is for the time after a release.
+        _apply(Plan(missing), tools, outcome, enforce=enforce)
+    return outcome
 
 
-_VERIFY_PAUSES = (1.0, 2.0, 4.0)
+def _denied_alone(brake: Brake, outcome: Outcome) -> frozenset[str]:
+    holders = gather(outcome, "read who is stopped alone", partial(brake.holders, brake.deny_arn))
+    members = gather(outcome, "read the deny group", partial(brake.reached, brake.deny_arn))
+    return (holders or frozenset()) | (members or frozenset())
 
 
-def _verify_stop(level: Level, tools: StopTools, outcome: Outcome) -> bool:
+def _hold_and_end(level: Level, spared: Spared, tools: StopTools, *, known: bool, enforce: bool) -> Outcome:
+    """Pull the levers; at a stop, end the work in flight too, which nothing brings back: ``known`` who is exempt."""
+    outcome = Outcome()
+    for lever in tools.levers():
+        if no_time(tools.pace):
+            outcome.left += 1
+            continue
+        found = lever.find(level, spared)
+        outcome.failed |= found.unread
+        outcome.uncovered |= found.uncovered
+        steps = tuple(Hold(each, level) for each in found.to_hold)
+        act = partial(_hold, lever, tools) if enforce else _only_say
+        try_all(steps, act, outcome, tools.pace)
+    if level is Level.STOP and spared.tag and not known:
+        outcome.failed["work in flight"] = "who is exempt by tag could not be read; done at the next minute"
+    elif level is Level.STOP:
+        work = tools.work()
+        jobs: list[plans.Job] = []
+        with ThreadPoolExecutor(tools.pace.at_once) as pool:
+            for found_jobs, looked in pool.map(partial(_list_jobs, tools.pace), work.listings()):
+                jobs += found_jobs
+                outcome.add(looked)
+        _apply(plans.plan_jobs(jobs, spared), tools, outcome, enforce=enforce)
+    return outcome
+
+
+def _list_jobs(pace: Pace, listing: Listing) -> tuple[Sequence[plans.Job], Outcome]:
+    if no_time(pace):
+        return (), Outcome(left=1)
+    outcome = Outcome()
+    return gather(outcome, listing.what, listing.read) or (), outcome
+
+
+def _hold(lever: Lever, tools: StopTools, step: Step) -> Step:
+    if not isinstance(step, Hold):
+        msg = f"a lever only holds: {step}"
+        raise TypeError(msg)
+    # In this order: what is not remembered could not be put back.
+    tools.log(step.held)
+    tools.book.remember(step.held)
+    lever.hold(step.held, step.level)
+    return step
+
+
+def _verify_stop(goal: Goal, tools: StopTools, outcome: Outcome) -> bool:
     """Read back what IAM has now; say where it is not what the stop wants."""
-    swept = {step.holder for step in outcome.done if isinstance(step, Attach)}
-    for pause in (*_VERIFY_PAUSES, None):
-        state = _gather(outcome, "read back the brake policies", tools.brake.levels)
-        holders = _gather(outcome, "read back who was swept", partial(tools.brake.holders, tools.brake.sweep_arn))
-        if state is None or holders is None:
+    brake = tools.brake
+    swept = {each.holder for each in outcome.done if isinstance(each, Attach) and each.policy_arn == brake.sweep_arn}
+    swept |= {each.holder for each in outcome.done if isinstance(each, Join)} - set(map(str, goal.alone))
+    for pause in (*VERIFY_PAUSES, None):
+        # What a reading that is repeated fails at is one failure.
+        seen = Outcome()
+        state = gather(seen, "read back the brake policies", brake.levels)
+        holders = gather(seen, "read back who was swept", partial(_reached, brake, brake.sweep_arn, swept))
+        alone = {str(each) for each in goal.alone if each.is_principal} - outcome.uncovered.keys()
+        denied = gather(seen, "read back who is stopped alone", partial(_reached, brake, brake.deny_arn, alone))
+        if state is None or holders is None or denied is None:
+            outcome.add(seen)
             return False
-        wrong = [f"{each.name} is at {each.level}" for each in (state.brake, state.sweep) if each.level is not level]
+        policies = (state.brake, state.sweep)
+        wrong = [f"{each.name} is at {each.level}" for each in policies if (each.level or 0) < goal.level]
         wrong += [f"{holder} does not hold the sweep policy" for holder in sorted(swept - holders)]
+        wrong += [f"{holder} does not hold the deny policy" for holder in sorted(alone - denied)]
+        wrong += [
+            f"{each.name} does not deny {scope}"
+            for scope in goal.alone
+            for each in policies
+            if not scope.is_principal and scope not in each.scopes and str(scope) not in outcome.uncovered
+        ]
         if not wrong or pause is None:
             break
-        tools.pause(pause)
+        _switch_again(policies, goal.level, tools, outcome)
+        tools.pace.pause(pause)
     outcome.failed |= {f"reading back: {each}": "tried again at the next minute" for each in wrong}
     return not wrong
 
 
-def release(brake: Brake, pause: Callable[[float], None]) -> Outcome:
-    """Bring the account back to exactly what it was: the armed stay armed, the swept are left, nothing is denied.
+def _switch_again(policies: Iterable[PolicyState], level: Level, tools: StopTools, outcome: Outcome) -> None:
+    """Not leave a switch that failed, or that the reading does not show, until the next minute."""
+    again = Outcome()
+    for each in policies:
+        if (each.level or Level.RELEASED) < level:
+            _apply(Plan(plans.switch_to(each, level)), tools, again, enforce=True)
+    tried = {str(each) for each in again.done}
+    outcome.failed = {what: why for what, why in outcome.failed.items() if what not in tried} | again.failed
+    outcome.done += [each for each in again.done if each not in outcome.done]
 
-    What failed is in the outcome; running it again finishes it.
-    """
+
+def _reached(brake: Brake, policy_arn: str, expected: Iterable[str]) -> frozenset[str]:
+    """Return who holds a policy; who is in its group is asked for only when somebody is missing."""
+    wanted = frozenset(expected)
+    if not wanted:
+        return frozenset()
+    holders = brake.holders(policy_arn)
+    return holders if wanted <= holders else holders | brake.reached(policy_arn)
+
+
+def _prove(level: Level, people: Sequence[Principal], tools: StopTools, outcome: Outcome) -> proof.Proof | None:
+    """Ask IAM's simulator about a sample of everybody the stop claims."""
+    if level is Level.RELEASED or not people:
+        return None
+    brake, sweep = tools.brake.brake_arn, tools.brake.sweep_arn
+    claimed = [each for each in people if not tools.spared.covers(each)]
+    armed = {plans.holder_of(each) for each in claimed if brake in each.attached}
+    swept = {plans.holder_of(each) for each in claimed if sweep in each.attached}
+    swept |= {each.holder for each in outcome.done if isinstance(each, Attach | Join)}
+
+    def ask(arn: str, actions: Sequence[str]) -> Mapping[str, bool]:
+        if no_time(tools.pace):
+            raise AwsCallError("iam:SimulatePrincipalPolicy", "NotAsked", "no time was left")  # noqa: EM101 - as AWS says it
+        return tools.ask(arn, actions)
+
+    found = proof.prove(level, proof.sample(claimed, armed, swept), ask)
+    outcome.failed |= {f"IAM's simulator about {who}": what for who, what in found.still_allowed.items()}
+    return found
+
+
+def unswitch(tools: StopTools) -> Outcome:
+    """Undo the switches of a stop that a person released while it ran: what denies most must not wait for the rest."""
     outcome = Outcome()
-    state = _gather(outcome, "read the brake policies", brake.levels)
-    if state is None:
-        return outcome
-    holders = _gather(outcome, "read who was swept", partial(brake.holders, brake.sweep_arn)) or frozenset()
-    plan = plans.plan_release(BrakeState(state.brake, replace(state.sweep, holders=holders)))
-    outcome.failed |= {
-        f"{policy.name} to {Level.RELEASED}": plans.MISSING_VERSION
-        for policy in (state.brake, state.sweep)
-        if Level.RELEASED not in policy.versions
-    }
-    _try_all(plan.steps, lambda step: _undo(step, brake), outcome)
-    for wait in (*_VERIFY_PAUSES, None):
-        after = _gather(outcome, "read back the brake policies", brake.levels)
-        denying = (
-            [] if after is None else [each for each in (after.brake, after.sweep) if each.level is not Level.RELEASED]
-        )
-        if not denying or wait is None:
-            break
-        pause(wait)
-    outcome.failed |= {f"reading back: {each.name} is at {each.level}": "run release again" for each in denying}
+    state = gather(outcome, "read the brake policies", tools.brake.levels)
+    if state is not None:
+        _apply(plans.plan_switch(state, Level.RELEASED), tools, outcome, enforce=True)
     return outcome
-
-
-def arm(brake: Brake, people: People, spared: Spared, *, enforce: bool) -> Outcome:
-    """Attach the brake policy to those whose policies name Bedrock; tell whom it cannot be attached to."""
-    outcome = Outcome()
-    plan = plans.plan_arming(brake.brake_arn, people.principals(), spared)
-    outcome.uncovered |= plan.uncovered
-    _try_all(plan.steps, lambda step: _arm(step, brake) if enforce else None, outcome)
-    return outcome
-
-
-def _arm(step: Step, brake: Brake) -> None:
-    if not isinstance(step, Attach):
-        msg = f"arming only attaches: {step}"
-        raise TypeError(msg)
-    brake.arm(step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,84 +281,78 @@ class Coverage:
     to_sweep: tuple[str, ...]
     uncovered: dict[str, str]
     capable: int
+    """How many roles and users are able to spend, and not exempt."""
+    capable_armed: int
+    """How many of these are armed."""
+    denied: int
+    """How many of these hold a policy that denies now."""
+    alone: tuple[str, ...]
+    """What is stopped alone, as IAM has it."""
 
 
 def coverage(brake: Brake, people: People, spared: Spared) -> Coverage:
     """Tell how the brake stands and whom it reaches. Reads only."""
     state, principals = brake.levels(), people.principals()
-    plan = plans.plan_sweep(state, principals, spared)
+    plan = plans.plan_sweep(state, order_for_sweep(principals), spared)
+    # A group spends through its users, who are counted themselves.
+    capable = [
+        each for each in principals if each.capability is not Capability.NONE and each.calls and not spared.covers(each)
+    ]
+    armed = brake.holders(brake.brake_arn)
+    swept = brake.holders(brake.sweep_arn) | brake.reached(brake.sweep_arn)
+    denied = brake.holders(brake.deny_arn) | brake.reached(brake.deny_arn)
+    denying = denied | (armed if (state.brake.level or 0) else set()) | (swept if (state.sweep.level or 0) else set())
     return Coverage(
         level=state.level,
-        armed=tuple(sorted(brake.holders(brake.brake_arn))),
-        swept=tuple(sorted(brake.holders(brake.sweep_arn))),
-        to_sweep=tuple(step.holder for step in plan.steps if isinstance(step, Attach)),
+        armed=tuple(sorted(armed)),
+        swept=tuple(sorted(swept)),
+        to_sweep=tuple(each.holder for each in plan.steps if isinstance(each, Attach | Join)),
         uncovered=dict(plan.uncovered),
-        capable=sum(each.capability is not Capability.NONE and not spared.covers(each) for each in principals),
+        capable=len(capable),
+        capable_armed=sum(plans.holder_of(each) in armed for each in capable),
+        denied=sum(bool(each.inline) or plans.holder_of(each) in denying for each in capable),
+        alone=(*sorted(denied), *map(str, state.brake.scopes)),
     )
 
 
-def _gather(outcome: Outcome, what: str, read: Callable[[], T]) -> T | None:
-    """Return what a read brings; None, and a failure with its reason, when AWS refuses. None is not empty."""
-    try:
-        return read()
-    except AwsCallError as error:
-        outcome.failed[what] = str(error)
-        return None
-
-
-_AT_ONCE = 8
-"""Calls under way at once; IAM's control plane throttles soon above that."""
-
-
-def _try_all(steps: Sequence[Step], act: Callable[[Step], None], outcome: Outcome) -> None:
-    """Do the steps and note how each ended: one refusal never keeps another step from being tried.
-
-    Switches are done alone and in order; attachments, detachments and jobs side by side.
-    """
-
-    def attempt(step: Step) -> AwsCallError | None:
-        try:
-            act(step)
-        except AwsCallError as error:
-            return error
-        return None
-
-    switches = [each for each in steps if isinstance(each, Switch)]
-    others = [each for each in steps if not isinstance(each, Switch)]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        results = [*map(attempt, switches), *pool.map(attempt, others)]
-    for step, error in zip([*switches, *others], results, strict=True):
-        # A policy that is gone already, or whose holder is: either way nothing of ours is left.
-        if error is None or (isinstance(step, Detach) and error.code == "NoSuchEntity"):
-            outcome.done.append(step)
-        else:
-            outcome.failed[str(step)] = str(error)
+def _only_say(step: Step) -> Step:
+    return step
 
 
 def _apply(plan: Plan, tools: StopTools, outcome: Outcome, *, enforce: bool) -> None:
     outcome.uncovered |= plan.uncovered
-    _try_all(plan.steps, lambda step: _act(step, tools) if enforce else None, outcome)
+    try_all(plan.steps, partial(_act, tools) if enforce else _only_say, outcome, tools.pace)
 
 
-def _act(step: Step, tools: StopTools) -> None:
+def _act(tools: StopTools, step: Step) -> Step:
     match step:
         case Switch():
             tools.brake.switch(step)
         case Attach():
-            tools.brake.sweep(step)
+            return _attach(step, tools.brake)
+        case Join():
+            tools.brake.join(step)
+        case Narrow():
+            tools.writer().stop(step.scope)
         case StopJob():
-            tools.work.stop(step)
-        case Detach():
-            msg = f"a stop never detaches: {step}"
+            tools.work().stop(step)
+        case _:
+            msg = f"a stop never does this: {step}"
             raise AssertionError(msg)
+    return step
 
 
-def _undo(step: Step, brake: Brake) -> None:
-    match step:
-        case Switch():
-            brake.switch(step)
-        case Detach():
-            brake.leave(step)
-        case Attach() | StopJob():
-            msg = f"a release never stops anything: {step}"
-            raise AssertionError(msg)
+def _attach(step: Attach, brake: Brake) -> Step:
+    """Attach a policy; a user whose slots filled up since they were counted goes into the group."""
+    try:
+        if step.policy_arn == brake.deny_arn:
+            brake.deny(step)
+        else:
+            brake.sweep(step)
+    except AwsCallError as error:
+        if error.code != "LimitExceeded" or not step.holder.startswith("user/"):
+            raise
+        joined = Join(plans.group_of(step.policy_arn), step.holder)
+        brake.join(joined)
+        return joined
+    return step

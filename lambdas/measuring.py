@@ -95,6 +95,8 @@ class Measured:
     open_since: Mapping[Source, datetime]
     """The sources that were read, each since its first open hour."""
     incomplete: frozenset[Source]
+    behind: Callable[[str], Iterable[str]]
+    """Which models may stand behind an id."""
 
 
 def measure(
@@ -133,7 +135,8 @@ def measure(
         if watch is not None and source.region not in closing and not seen[source].gaps and seen[source].is_quiet(now)
     }
     reading = _read(now, gauge, open_since, idle, () if inventory is None else inventory.aliases, problems)
-    usage = priced(reading, gauge.prices, _as_it_is if inventory is None else inventory.models_behind)
+    behind = _as_it_is if inventory is None else inventory.models_behind
+    usage = priced(reading, gauge.prices, behind)
     spend = spend_of(usage, closed, inventory, burn_since)
     gaps = (*gauge.gaps, *spend.gaps)
     if mark and inventory is None:
@@ -143,7 +146,7 @@ def measure(
     after = pace.watch_after(watch, reading, usage.dearest, open_since, everywhere, spend.by_window, mark, standing)
     # Without the ledger it is not known what is open, and without the inventory not what is behind a profile's id.
     may_close = stored is not None and inventory is not None
-    return Measured(usage, spend, after, closed, open_since if may_close else {}, reading.unsure)
+    return Measured(usage, spend, after, closed, open_since if may_close else {}, reading.unsure, behind)
 
 
 def _read(

@@ -1,19 +1,20 @@
 """The meter's shell: glance → read what may matter → price → decide → ask for a stop → report."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, Protocol
 
-from lambdas.core import pace
+from lambdas.core import aftermath, pace
+from lambdas.core.aftermath import Burning, Standing
 from lambdas.core.decision import Decision, decide
 from lambdas.core.errors import GuardrailError
-from lambdas.core.levels import Level
+from lambdas.core.levels import Level, Wanted
 from lambdas.core.limits import Verdict
 from lambdas.core.memory import Memory
-from lambdas.core.notice import Links, Notice, SpendSummary, gap_notice, warn_notice
+from lambdas.core.notice import Links, Notice, SpendSummary, gap_notice, still_burning_notice, warn_notice
 from lambdas.core.pace import Bounds, Unread, Watch
 from lambdas.core.plan import MISSING_VERSION, BrakeState
 from lambdas.core.spend import Spend
@@ -69,7 +70,12 @@ class MeterTools:
     enforce: bool
     links: Links
     ask_for_stop: Callable[[dict[str, Any]], None]
+    ask_for_release: Callable[[dict[str, Any]], None]
     send: Callable[[Notice], None]
+    dear: tuple[str, ...] = ()
+    """Patterns of the models a step-down denies."""
+    exempt: tuple[str, ...] = ()
+    """In words, who may go on during a stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +96,12 @@ class Tick:
     level: Level | None
     """The level IAM had when the tick began; None when it could not be read."""
     asked: Level | None
-    """The level the stop function was asked for."""
+    """The level the stop function was asked for; released when the release function was asked instead."""
     problems: tuple[str, ...]
     """What failed and a person must look at; raised at the end, so that the alarm tells. Gaps are mailed instead:
     one that lasts would keep the alarm up and hide the next failure."""
+    burning: Burning | None = None
+    """The usage that goes on although it is denied."""
 
     def figures(self, windows: Iterable[Window]) -> dict[str, Decimal]:
         """Return the figures worth a metric: those of the windows that have limits, and how good they are."""
@@ -115,6 +123,8 @@ class Tick:
             "asked": None if self.asked is None else str(self.asked),
             "problems": list(self.problems),
         }
+        if self.burning is not None:
+            answer["still_burning"] = str(self.burning)
         if self.unread is not None:
             answer["unread_usd_at_most"] = f"{self.unread.usd:.4f}"
         if self.decision is not None and self.spend is not None:
@@ -137,14 +147,19 @@ def tick(now: datetime, tools: MeterTools, *, woken: bool = False) -> Tick:
     """
     problems: list[str] = []
     state = tried(tools.brake.levels, problems)
-    memory = tried(lambda: tools.ledger.memory(now), problems)
-    problems += [] if memory is None else memory.broken
-    memory = memory or Memory()
+    remembered = tried(lambda: tools.ledger.memory(now), problems)
+    problems += [] if remembered is None else remembered.broken
+    memory = remembered or Memory()
     last = tried(lambda: _Last.of(memory.decision), problems) or _Last()
+    level = None if state is None else state.level
+    before = _Before(state, memory, None if remembered is None else memory.wanted, level, last)
+    kept = before.kept
     watch = tried(lambda: _watch(memory.watch), problems)
     elsewhere = _elsewhere(memory, problems)
     sources = _sources(tools, elsewhere, watch, now)
 
+    if before.is_unfinished or memory.releasing:
+        _have_finished(now, tools, problems, memory.releasing)
     news: Unread | None = None
     seen = watch
     if watch is None or memory.decision is None:
@@ -157,17 +172,16 @@ def tick(now: datetime, tools: MeterTools, *, woken: bool = False) -> Tick:
         why = (
             pace.why_read(watch, glance, news, tools.bounds, memory.allowances, last.verdict, _mark(memory), now) or ""
         )
+        why = why or _why_read_while_on(before, tools, watch, glance, now)
         seen = pace.noticed(watch, glance) or watch
         if not why and seen is not watch:
             tried(partial(tools.ledger.note_watch, seen.to_json(), now, before=memory.watch_mark), problems)
 
-    level = None if state is None else state.level
-    kept = max(level or Level.RELEASED, memory.wanted.level)
     if tools.enforce and Level.for_verdict(last.verdict) > kept:
         why = why or "what the last decision calls for is not there"
     if not why:
-        if kept > Level.RELEASED:
-            tried(lambda: tools.ask_for_stop(_request(now, kept, None)), problems)
+        if kept > Level.RELEASED or memory.narrow:
+            tried(lambda: tools.ask_for_stop(_request(now, kept, None, memory)), problems)
         return Tick(
             why=why,
             decision=None,
@@ -179,48 +193,178 @@ def tick(now: datetime, tools: MeterTools, *, woken: bool = False) -> Tick:
             asked=kept if kept > Level.RELEASED else None,
             problems=tuple(problems),
         )
-    found = measure(now, tools.gauge, seen, sources, _mark(memory), _burn_since(memory), problems)
+    return _read(now, tools, before, why, news, seen, sources, problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """How things stood when the tick began."""
+
+    state: BrakeState | None
+    memory: Memory
+    wanted: Wanted | None
+    """The last word; None when the ledger could not be read."""
+    level: Level | None
+    """What IAM had; None when it could not be read."""
+    last: "_Last"
+
+    @property
+    def kept(self) -> Level:
+        """The level to keep on. Whoever wants more wins: what IAM has, or the last word. Only a release lowers it."""
+        if self.is_unfinished:
+            return Level.RELEASED
+        return max(self.level or Level.RELEASED, self.memory.wanted.level)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the last word is a release that has not put everything back."""
+        wanted = self.memory.wanted
+        return wanted.level is Level.RELEASED and wanted.at is not None and not wanted.done
+
+    @property
+    def on(self) -> Standing | None:
+        """How it stands."""
+        return Standing.of(self.kept, self.memory.wanted, self.last.on)
+
+    def ends_at(self, tools: MeterTools) -> datetime | None:
+        """Return when the clock may end it, None when only a person does."""
+        return aftermath.ends_at(self.memory.wanted, self.level, tools.bounds.limits) if tools.enforce else None
+
+    def is_over(self, tools: MeterTools, now: datetime) -> bool:
+        """Tell whether the clock may end it now."""
+        ends_at = self.ends_at(tools)
+        return ends_at is not None and ends_at <= now
+
+
+def _read(
+    now: datetime,
+    tools: MeterTools,
+    before: _Before,
+    why: str,
+    unread: Unread | None,
+    watch: Watch | None,
+    sources: Sequence[Source],
+    problems: list[str],
+) -> Tick:
+    """Read in full, decide, act, and leave to the next tick what it needs."""
+    memory, last, on = before.memory, before.last, before.on
+    found = measure(now, tools.gauge, watch, sources, _mark(memory), _burn_since(memory), problems)
     decision = decide(found.spend, tools.bounds.limits, memory.allowances, last.verdict, tools.bounds.reaction, now)
-    asked = _act(now, tools, memory, level, last, decision, found.spend, problems)
-    # Only now: whatever fails below, the stop has been asked for.
-    tried(partial(tools.ledger.note_watch, found.watch.to_json(), now, before=memory.watch_mark), problems)
+    burning = None
+    judged_from = None if on is None else on.judged_from(now)
+    if on is not None and judged_from is not None:
+        is_denied = aftermath.denies(on.level, tools.dear, found.behind)
+        burning = aftermath.burning(found.usage.by_minute, judged_from, is_denied)
+    ends = before.is_over(tools, now) and _has_ended(found.spend, decision, on)
+    if ends:
+        asked, unheard = Level.RELEASED, _ask_for_release(now, tools, before, decision, problems)
+    else:
+        asked, unheard = _act(now, tools, before, decision, found.spend, burning, problems), False
+    # Only now: whatever fails below, the stop has been asked for. A release that could not be asked for is asked for
+    # by the next tick, which reads again when this read is forgotten.
+    if not unheard:
+        tried(partial(tools.ledger.note_watch, found.watch.to_json(), now, before=memory.watch_mark), problems)
     close_hours(tools.gauge, found, problems)
-    problems += _amiss(state, asked, tools.brake, problems)
+    in_use = ends or asked > Level.RELEASED or before.is_unfinished
+    problems += _amiss(now, before.state, tools, problems, in_use=in_use, narrow=bool(memory.narrow))
     return Tick(
         why=why,
         decision=decision,
         spend=found.spend,
-        unread=news,
+        unread=unread,
         age=timedelta(0),
         moving=_moving(found.watch, now) or found.spend.burn > 0,
-        level=level,
-        asked=asked if asked > Level.RELEASED else None,
+        level=before.level,
+        asked=asked if ends or asked > Level.RELEASED else None,
         problems=tuple(problems),
+        burning=burning,
     )
+
+
+def _why_read_while_on(before: _Before, tools: MeterTools, watch: Watch, glance: Reading, now: datetime) -> str:
+    """Return in words why what stands calls for a full read now; empty when it does not."""
+    on, last = before.on, before.last
+    if on is None:
+        return ""
+    if on.is_worth_a_read(glance, watch.read_at, now):
+        return f"usage goes on although a {on.level} is on"
+    ends_at = before.ends_at(tools)
+    if ends_at is None or now < ends_at:
+        return ""
+    # Another limit may have kept it on until now: each window that ends is worth a look.
+    windows = {each.window for each in tools.bounds.limits} - {Window.MINUTE}
+    turned = max((ends_at, *(each.start(now) for each in windows)))
+    age = now - watch.read_at
+    again = age >= aftermath.RELEASE_AGAIN and (
+        # What burned before the window ended no longer counts then, or no release has followed the last read.
+        watch.read_at < turned + aftermath.FADES or last.verdict < Verdict.STEP_DOWN
+    )
+    whole = not last.told or age < pace.READ_AGAIN
+    return f"the window that the {on.level} waits for is over" if watch.read_at < turned or again or not whole else ""
+
+
+def _has_ended(spend: Spend, decision: Decision, on: Standing | None) -> bool:
+    """Tell whether nothing calls for a stop any more, by a reading that lacks nothing."""
+    held = on is not None and on.held
+    return spend.complete and decision.verdict < Verdict.STEP_DOWN and not held
+
+
+def _ask_for_release(
+    now: datetime, tools: MeterTools, before: _Before, decision: Decision, problems: list[str]
+) -> bool:
+    """Ask for the release that the end of a window calls for, and record why. Tell whether asking failed."""
+    windows = before.memory.wanted.windows
+    untold = len(problems)
+    request = {
+        "source": "meter",
+        "at": now.isoformat(),
+        "windows": list(windows),
+        "reason": f"the {' and the '.join(windows)} of the limit that called for it is over; now {decision.reason}",
+    }
+    tried(lambda: tools.ask_for_release(request), problems)
+    if len(problems) > untold:
+        return True
+    body = _record(decision, SpendSummary(), {}, before.on)
+    tried(lambda: tools.ledger.record_decision(now, body, news=True), problems)
+    return False
 
 
 def _act(
     now: datetime,
     tools: MeterTools,
-    memory: Memory,
-    level: Level | None,
-    last: "_Last",
+    before: _Before,
     decision: Decision,
     spend: Spend,
+    burning: Burning | None,
     problems: list[str],
 ) -> Level:
     """Ask for what the decision calls for, tell people, and record it. Return the level that was asked for."""
     summary = SpendSummary.of(spend, decision)
-    # Whoever wants more wins: the spend, what IAM has, what a person last said. Only a release lowers it.
+    last, kept, on = before.last, before.kept, before.on
     called_for = Level.for_verdict(decision.verdict)
-    kept = max(level or Level.RELEASED, memory.wanted.level)
     # In report-only mode a limit is told of when it is crossed, not each minute; a person's kill is kept on.
     news = called_for > kept and (tools.enforce or last.is_exceeded_by(decision, Verdict.STEP_DOWN))
     asked = called_for if news else kept
+    reason = decision.reason if called_for is asked else None
+    windows = aftermath.waits_for(decision.findings, asked, before.wanted, before.level, now)
+    more: dict[str, Any] = {}
+    outcry = burning if burning is not None and burning.is_sure and on is not None and on.is_due(now) else None
+    if outcry is not None and tools.enforce and not news:
+        if kept is Level.STOP:
+            more["escalate"] = True
+        elif not tools.exempt:
+            # The exempt may be the ones, and a stop would hit all but them: with them the limits alone decide.
+            news, asked, windows = True, Level.STOP, ()
+            reason = f"the step-down does not take hold: {outcry}"
+    if news:
+        more["windows"] = list(windows)
     untold = len(problems)
-    if asked > Level.RELEASED:
-        reason = decision.reason if called_for is asked else None
-        tried(lambda: tools.ask_for_stop(_request(now, asked, reason, summary, news=news)), problems)
+    if asked > Level.RELEASED or before.memory.narrow:
+        request = _request(now, asked, reason, before.memory, summary, news=news) | more
+        tried(lambda: tools.ask_for_stop(request), problems)
+    if outcry is not None:
+        notice = still_burning_notice(outcry, kept, tools.exempt, _next_rung(asked, kept, more), tools.links)
+        tried(lambda: tools.send(notice), problems)
     if decision.verdict is Verdict.WARN and last.is_exceeded_by(decision, Verdict.WARN):
         tried(lambda: tools.send(warn_notice(decision, summary, tools.links)), problems)
     told = last.told_again(now, spend.gaps)
@@ -229,22 +373,47 @@ def _act(
         told |= dict.fromkeys(unheard, now)
     # After the effect, and only if it was told: a crash or a failure before this line repeats it at the next tick.
     if len(problems) == untold:
-        body = _record(decision, summary, told)
+        body = _record(decision, summary, told, _after(on, decision, now, cried=outcry is not None))
         tried(lambda: tools.ledger.record_decision(now, body, news=decision.verdict is not last.verdict), problems)
     return asked
 
 
+def _after(on: Standing | None, decision: Decision, now: datetime, *, cried: bool) -> Standing | None:
+    """Return how a level that is on stands after this tick."""
+    if on is None:
+        return None
+    held = on.held or any(each.limit.hold and each.verdict >= Verdict.STEP_DOWN for each in decision.findings)
+    return replace(on, since=on.since or now, told_at=now if cried else on.told_at, held=held)
+
+
+def _next_rung(asked: Level, kept: Level, more: Mapping[str, Any]) -> str:
+    """Return in words what is done about usage that goes on."""
+    if asked > kept:
+        return "A full stop was asked for."
+    if "escalate" in more:
+        return "The stop is gone through again, with the organization's service control policy where one is set up."
+    return "Nothing more is done by itself."
+
+
 def _request(
-    now: datetime, level: Level, reason: str | None, summary: SpendSummary | None = None, *, news: bool = False
+    now: datetime,
+    level: Level,
+    reason: str | None,
+    memory: Memory,
+    summary: SpendSummary | None = None,
+    *,
+    news: bool = False,
 ) -> dict[str, Any]:
-    return {
+    request = {
         "source": "meter",
         "at": now.isoformat(),
         "level": str(level),
-        "reason": reason or "kept on until a person releases it",
+        "reason": reason or "kept on until it is released",
         "reassert": not news,
         "spend": asdict(summary or SpendSummary()),
     }
+    # Who is stopped alone stays so at any level, released among them.
+    return request | ({"narrow": True} if memory.narrow else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +424,8 @@ class _Last:
     by_limit: Mapping[str, Verdict] | None = None
     told: Mapping[str, datetime] | None = None
     """When each gap was last told of."""
+    on: Standing | None = None
+    """How the level stood that was on."""
 
     @classmethod
     def of(cls, body: Mapping[str, Any] | None) -> "_Last":
@@ -263,7 +434,7 @@ class _Last:
         try:
             by_limit = {str(limit): Verdict.named(word) for limit, word in body["limits"].items()}
             told = {str(gap): datetime.fromisoformat(at).astimezone(UTC) for gap, at in body["told"].items()}
-            return cls(Verdict.named(body["verdict"]), by_limit, told)
+            return cls(Verdict.named(body["verdict"]), by_limit, told, Standing.from_json(body.get("on")))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             msg = f"the last decision in the ledger cannot be read ({error!r}); this tick judges afresh"
             raise GuardrailError(msg) from error
@@ -282,18 +453,38 @@ class _Last:
         return {each: told[each] for each in gaps if each in told and now - told[each] < TELL_AGAIN}
 
 
-def _record(decision: Decision, summary: SpendSummary, told: Mapping[str, datetime]) -> dict[str, Any]:
-    return {
+def _record(
+    decision: Decision, summary: SpendSummary, told: Mapping[str, datetime], on: Standing | None
+) -> dict[str, Any]:
+    body = {
         "verdict": str(decision.verdict),
         "reason": decision.reason,
         "limits": {str(each.limit): str(each.verdict) for each in decision.findings},
         "told": {gap: at.isoformat() for gap, at in told.items()},
         "spend": asdict(summary),
     }
+    return body | ({} if on is None else {"on": on.to_json()})
 
 
-def _amiss(state: BrakeState | None, asked: Level, brake: Brake, problems: list[str]) -> list[str]:
-    """Return what is wrong with the brake itself: found in peace, not at the next stop."""
+def _have_finished(now: datetime, tools: MeterTools, problems: list[str], scopes: Sequence[str] = ()) -> None:
+    """Have the release function put back what is left of the last release, and of those of scopes."""
+    request = {
+        "source": "meter",
+        "at": now.isoformat(),
+        "windows": [],
+        "scopes": list(scopes),
+        "reason": "the last release did not finish",
+    }
+    tried(lambda: tools.ask_for_release(request), problems)
+
+
+def _amiss(
+    now: datetime, state: BrakeState | None, tools: MeterTools, problems: list[str], *, in_use: bool, narrow: bool
+) -> list[str]:
+    """Return what is wrong with the brake itself: found in peace, not at the next stop.
+
+    While somebody is stopped alone the sweep policy may hang on principals although nothing else is on.
+    """
     if state is None:
         return []
     found = [
@@ -302,11 +493,14 @@ def _amiss(state: BrakeState | None, asked: Level, brake: Brake, problems: list[
         for level in Level
         if level not in policy.versions
     ]
-    if asked is Level.RELEASED:
-        left = tried(lambda: brake.holders(brake.sweep_arn), problems) or frozenset()
+    if not in_use:
+        left = frozenset() if narrow else tried(lambda: tools.brake.holders(tools.brake.sweep_arn), problems) or ()
         if left or state.sweep.level not in {Level.RELEASED, None}:
+            # A stop that was still under way while a person released may have left them.
+            _have_finished(now, tools, problems)
             found.append(
-                f"a release did not finish ({len(left)} principals hold {state.sweep.name}): run release again"
+                f"a release did not finish ({len(left)} principals hold {state.sweep.name}): it was asked for again; "
+                "if this is told again, run release yourself"
             )
     return found
 

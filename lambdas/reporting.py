@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
-from lambdas import guardrail
+from lambdas import guardrail, ports
+from lambdas.core import arming
 from lambdas.core.errors import GuardrailError
 from lambdas.core.levels import Level
+from lambdas.core.levers import Remembered
 from lambdas.core.pace import READ_AT_LEAST
 from lambdas.crosschecking import KEPT
 from lambdas.settings import Settings
@@ -26,9 +28,12 @@ class Records(Protocol):
     def kept(self, name: str) -> Mapping[str, Any] | None:
         """Return the document kept under a name."""
 
+    def held(self) -> Sequence[Remembered]:
+        """Return what stops hold down."""
+
 
 def status(
-    brake: guardrail.Brake, people: guardrail.People, records: Records, settings: Settings, now: datetime
+    brake: ports.Brake, people: ports.People, records: Records, settings: Settings, now: datetime
 ) -> dict[str, Any]:
     """Return the state in words first. What cannot be read is named under ``unknown``, never left out."""
     unknown: dict[str, str] = {}
@@ -42,6 +47,8 @@ def status(
         "meter": decision or "no decision recorded yet",
         "last_stop": _read("last stop", lambda: records.last("stop"), unknown),
         "last_release": _read("last release", lambda: records.last("release"), unknown),
+        "held_down": _read("held down", lambda: [each.held.words for each in records.held()], unknown),
+        "arming": _read("arming", lambda: _arming(records.kept(arming.KEPT)), unknown),
         "crosscheck": _read("crosscheck", lambda: records.kept(KEPT), unknown) or "no cross-check recorded yet",
     }
     if covered is not None:
@@ -51,10 +58,23 @@ def status(
             "swept_at_a_stop": list(covered.to_sweep),
             "cannot_be_stopped": covered.uncovered,
             "able_to_spend": covered.capable,
+            "shares": {
+                "armed": f"{covered.capable_armed} of {covered.capable}",
+                "denied_now": f"{covered.denied} of {covered.capable}",
+            },
+            "stopped_alone": list(covered.alone),
         }
     if unknown:
         answer["unknown"] = unknown
     return answer
+
+
+def _arming(found: Mapping[str, Any] | None) -> object:
+    """Return what the last arming found that a person may want to mend; who is armed is told as IAM has it."""
+    if found is None:
+        return "not armed yet"
+    told = ("at", "mode", "full", "permission_sets", "not_coverable", "left", "failed")
+    return {key: found[key] for key in told if key in found}
 
 
 def _summary(
@@ -72,9 +92,10 @@ def _summary(
         f"{len(covered.swept) or len(covered.to_sweep)} {'swept' if covered.swept else 'to be swept at a stop'},",
         f"{len(covered.uncovered)} out of reach.",
     )
+    alone = f"Stopped alone: {', '.join(covered.alone)}." if covered.alone else ""
     meter = _meter(decision, settings, now) if decision else ""
     mode = "" if settings.enforce else "REPORT-ONLY: limits stop nothing. "
-    return " ".join(each for each in (mode + words[covered.level], *reached, meter) if each)
+    return " ".join(each for each in (mode + words[covered.level], *reached, alone, meter) if each)
 
 
 def _meter(decision: Mapping[str, Any], settings: Settings, now: datetime) -> str:

@@ -3,18 +3,20 @@
 The effect always comes first. The mail and the ledger may fail without holding it up; what failed is said.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import islice
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, Self
 
-from lambdas import guardrail
+from lambdas import guardrail, ports
 from lambdas.core.errors import GuardrailError, RefusedError
 from lambdas.core.levels import Level, Wanted
 from lambdas.core.limits import Ladder, Verdict
 from lambdas.core.notice import Links, Notice, SpendSummary, StopReport, budget_notice, stop_notice
+from lambdas.core.plan import Goal
+from lambdas.core.scopes import Scope, parse_scope
 from lambdas.core.triggers import parse_budget_message
 
 _MAX_RECORDED = 500
@@ -23,8 +25,26 @@ _MAX_RECORDED = 500
 class Memory(Protocol):
     """The part of the ledger a stop writes. It may be down."""
 
-    def want(self, level: Level, at: datetime) -> bool:
+    def want(self, wanted: Wanted, at: datetime) -> bool:
         """Keep the level the brake is meant to have from a moment on; False when a later word stands already."""
+
+    def stop_alone(self, scope: str, reason: str, at: datetime) -> None:
+        """Keep that something is to stay stopped alone."""
+
+    def stopped_alone(self) -> tuple[str, ...]:
+        """Return what is to stay stopped alone."""
+
+    def release_alone(self, scope: str, at: datetime, *, unless_stopped: bool = False) -> None:
+        """Keep that something is to be stopped alone no more, until that is done."""
+
+    def released_alone(self, scope: str) -> None:
+        """Forget what is stopped alone no more, unless somebody has stopped it again."""
+
+    def begin(self, who: str, now: datetime, until: datetime) -> str | None:
+        """Say that a ``stop`` or a ``keep`` begins; return who is at it already, None when nobody else is."""
+
+    def end(self, until: datetime) -> None:
+        """Say that what began and was to last until then has ended."""
 
     def wanted(self) -> Wanted:
         """Return the level the brake is meant to have."""
@@ -64,16 +84,24 @@ class StopRequest:
     reassert: bool = False
     """True when nothing new happened: the brake is only to be kept as it should be."""
     spend: SpendSummary = field(default_factory=SpendSummary)
+    by: str = "meter"
+    """``person``, ``meter`` or ``budget``."""
+    windows: tuple[str, ...] = ()
+    """The windows of the limits that alone call for it; it may end when they roll over."""
+    scope: Scope | None = None
+    """What is to be stopped alone; None for the whole account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
     """Everything a stop is carried out with."""
 
-    tools: guardrail.StopTools
-    post: guardrail.Post
+    tools: ports.StopTools
+    post: ports.Post
     memory: Memory
     links: Links
+    go_on: Callable[[dict[str, Any]], None]
+    """Asks the stop function to go on where the time ran out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +110,24 @@ class Result:
 
     report: StopReport | None
     """None when nothing was left to do."""
+    why_not: str = ""
+    """Why nothing was done."""
     untold: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Tell whether what was asked for may not be stopped: whoever asked must learn of it."""
+        report = self.report
+        return report is None or not report.complete or not report.uncovered.keys().isdisjoint(report.alone)
 
     def answer(self, links: Links) -> dict[str, Any]:
         """Return it as the console shows it: the first field says in words what happened."""
+        answer: dict[str, Any]
         if self.report is None:
-            return {"summary": "Nothing done: a person has released the brake since this was asked for."}
+            answer = {"summary": f"Nothing done: {self.why_not}."}
+            return answer | ({"not_told": dict(self.untold)} if self.untold else {})
         report = self.report
-        answer: dict[str, Any] = {
+        answer = {
             "summary": report.headline,
             "level": str(report.level),
             "reason": report.reason,
@@ -99,6 +137,10 @@ class Result:
             "armed_principals_reached_by_one_switch": report.armed,
             "release": links.release,
         }
+        if report.alone:
+            answer["stopped_alone"] = list(report.alone)
+        if report.proof is not None:
+            answer["proof"] = str(report.proof)
         if self.untold:
             answer["not_told"] = dict(self.untold)
         if not report.verified and report.enforced:
@@ -117,13 +159,18 @@ def parse_meter_request(event: object) -> StopRequest:
         level = Level.named(event["level"])
         reason, reassert = event["reason"], event["reassert"]
         at = datetime.fromisoformat(event["at"])
+        windows = event.get("windows", [])
     except (KeyError, ValueError, TypeError) as error:
         msg = f"a request of the meter that cannot be read ({error!r}): nothing was done; deploy the stack again"
         raise RefusedError(msg) from error
-    if level is Level.RELEASED or at.tzinfo is None or not isinstance(reason, str) or not isinstance(reassert, bool):
+    # To keep on what is stopped alone, no level is asked for.
+    pointless = level is Level.RELEASED and reassert is not True
+    typed = isinstance(reason, str) and isinstance(reassert, bool) and isinstance(windows, list)
+    if pointless or at.tzinfo is None or not typed:
         msg = f"a request of the meter for level {level}, reason {reason!r}: nothing was done"
         raise RefusedError(msg)
-    return StopRequest(level, reason, at, reassert, SpendSummary.from_json(event.get("spend")))
+    summary = SpendSummary.from_json(event.get("spend"))
+    return StopRequest(level, reason, at, reassert, summary, windows=tuple(map(str, windows)))
 
 
 def judge_budget_message(
@@ -148,7 +195,10 @@ def judge_budget_message(
     level = Level.for_verdict(verdict)
     if level > Level.RELEASED:
         return StopRequest(
-            level, f"AWS Budgets: ${figures.actual:.2f} of ${figures.budgeted:.2f} this month ({budget.name})", at
+            level,
+            f"AWS Budgets: ${figures.actual:.2f} of ${figures.budgeted:.2f} this month ({budget.name})",
+            at,
+            by="budget",
         )
     if verdict is Verdict.WARN or claim.alert_type == "FORECASTED":
         tell(budget_notice(figures.actual, figures.budgeted, claim.alert_type or "actual", links))
@@ -160,59 +210,221 @@ def judge_budget_message(
     raise RefusedError(msg)
 
 
+_AT_IT = timedelta(minutes=2)
+"""For so long a stop keeps releases waiting, should it die; the time of all but the largest sweeps."""
+_RELEASED = "a person has released the brake since this was asked for"
+
+
 def carry_out(request: StopRequest, desk: Desk, now: datetime, *, enforce: bool) -> Result:
     """Stop, tell, record. Never raises for a failed call; `Result` has it."""
-    level = _still_wanted(request, desk)
-    if level is Level.RELEASED:
-        return Result(None)
-    report = guardrail.stop(level, request.reason, desk.tools, enforce=enforce)
-    return _finish(request, report, desk, now, owed=_mail_is_owed(desk.memory))
+    untold: dict[str, str] = {}
+    # A clock that runs ahead must not write a word that no release can follow.
+    request = replace(request, at=min(request.at, now))
+    with _Turn(desk.memory, now, "keep" if request.reassert else "stop") as turn:
+        if turn.taken_by() and request.reassert:
+            return Result(None, why_not="another run is at it")
+        (level, before), alone = _still_wanted(request, desk), _alone(desk.memory, untold)
+        if level is Level.RELEASED and not (request.reassert and alone):
+            return Result(None, why_not=_RELEASED, untold=untold if request.reassert else {})
+
+        def switched(at: Level) -> bool:
+            if enforce and not request.reassert:
+                _attempt("remember what is wanted", lambda: _remember(request, at, desk.memory), untold)
+            return turn.may_hold()
+
+        goal = Goal(level, alone)
+        report = guardrail.stop(goal, request.reason, desk.tools, enforce=enforce, switched=switched)
+    overruled = report.enforced and _overruled(request, report, desk, untold, alone, before)
+    return _finish(request, report, desk, now, untold, overruled=overruled)
 
 
 def kill(request: StopRequest, desk: Desk, now: datetime) -> Result:
-    """Stop on a person's word: nothing is asked first, neither the ledger nor the mode."""
-    report = guardrail.stop(request.level, request.reason, desk.tools, enforce=True)
-    return _finish(request, report, desk, now, owed=False)
-
-
-def _finish(request: StopRequest, report: StopReport, desk: Desk, now: datetime, *, owed: bool) -> Result:
-    """Remember the level, tell people, write the record: what failed of it is in the result."""
+    """Stop on a person's word: before the switch nothing is asked, neither the ledger nor the mode."""
     untold: dict[str, str] = {}
-    if report.enforced and not request.reassert:
-        _attempt("remember the level", lambda: desk.memory.want(report.level, request.at), untold)
-    # A stop that is on already, delivered twice or kept on, is news only when something had to be repaired, or
-    # when the mail about it did not go out.
-    news = bool(report.done) or not (request.reassert or report.complete)
-    if news or owed:
-        notice = stop_notice(report, request.spend, desk.links)
+    with _Turn(desk.memory, now, "stop") as turn:
+
+        def switched(at: Level) -> bool:
+            _attempt("remember what is wanted", lambda: _remember(request, at, desk.memory), untold)
+            return turn.may_hold()
+
+        goal = Goal(request.level, () if request.scope is None else (request.scope,))
+        report = guardrail.stop(goal, request.reason, desk.tools, enforce=True, switched=switched)
+    if request.scope is not None and (scope := str(request.scope)) in report.uncovered:
+        # Nothing was stopped that could be kept so.
+        _attempt("forget it", lambda: desk.memory.release_alone(scope, request.at), untold)
+        _attempt("forget it", lambda: desk.memory.released_alone(scope), untold)
+    overruled = request.scope is None and _overruled(request, report, desk, untold)
+    return _finish(request, report, desk, now, untold, overruled=overruled)
+
+
+class _Turn:
+    """Who stops keeps releases waiting meanwhile; who keeps a stop on gives way. Without a ledger nobody waits."""
+
+    def __init__(self, memory: Memory, now: datetime, who: str) -> None:
+        self._memory, self._now, self._who = memory, now, who
+        self._until = now + _AT_IT
+        self._asked = self._mine = False
+        self._other: str | None = None
+
+    def taken_by(self) -> str | None:
+        """Begin, and return who is at it already; None when nobody else is, or when that is not known."""
+        if not self._asked:
+            self._asked = True
+            try:
+                self._other = self._memory.begin(self._who, self._now, self._until)
+                self._mine = self._other is None
+            except GuardrailError:
+                self._other = None
+        return self._other
+
+    def may_hold(self) -> bool:
+        """Tell whether the levers may be pulled: not while a release puts back what they hold."""
+        return self.taken_by() != "release"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._mine:
+            _attempt("", lambda: self._memory.end(self._until), {})
+
+
+def _overruled(
+    request: StopRequest,
+    report: StopReport,
+    desk: Desk,
+    untold: dict[str, str],
+    alone: Iterable[Scope] = (),
+    before: Wanted | None = None,
+) -> bool:
+    """Look for a person's later word, and have it obeyed: it came while this ran, and is the last one.
+
+    What this run attached and held down after that release looked is put back by finishing it, which the meter asks
+    for. False when nobody has released since, or when that cannot be known. ``before`` is the word this run began with:
+    another one is later, whatever the clocks say.
+    """
+    try:
+        word = desk.memory.wanted()
+        kept = set(desk.memory.stopped_alone()) if alone else set()
+    except GuardrailError:
+        return False
+    for scope in alone:
+        if str(scope) not in kept:
+            again = partial(desk.memory.release_alone, str(scope), request.at, unless_stopped=True)
+            _attempt(f"release {scope} again", again, untold)
+    said_meanwhile = word.level is Level.RELEASED and before is not None and word.at != before.at
+    if not (said_meanwhile or word.released_after(request.at)):
+        return False
+    for each in report.held:
+        # The release may have put it back, and forgotten it, just before this run held it down.
+        _attempt(f"remember {each.words}", partial(desk.tools.book.remember, each), untold)
+    undone = guardrail.unswitch(desk.tools)
+    untold |= {f"undo: {what}": why for what, why in undone.failed.items()}
+    unfinished = replace(word, done=False)
+    _attempt("have the release finished", lambda: desk.memory.want(unfinished, word.at or request.at), untold)
+    return True
+
+
+def _alone(memory: Memory, untold: dict[str, str]) -> tuple[Scope, ...]:
+    """Return what is to stay stopped alone. What cannot be read is in IAM still: nothing of it is ever lowered here."""
+    found: list[Scope] = []
+    try:
+        for each in memory.stopped_alone():
+            try:
+                found.append(parse_scope(each))
+            except RefusedError as error:
+                untold[f"keep {each} stopped alone"] = str(error)
+    except GuardrailError as error:
+        untold["read what is stopped alone"] = str(error)
+    return tuple(found)
+
+
+def _finish(
+    request: StopRequest, report: StopReport, desk: Desk, now: datetime, untold: dict[str, str], *, overruled: bool
+) -> Result:
+    """Tell people, write the record: what failed of it is in the result."""
+    if report.left and report.enforced and not overruled:
+        _attempt("go on", lambda: desk.go_on(_continuation(request, report)), untold)
+    body = _record(report)
+    news = _is_news(request, report, body, desk.memory, now)
+    if news:
+        spend = request.spend
+        reason = f"{report.reason} ({_RELEASED}: what can be put back is being put back)" if overruled else ""
+        notice = stop_notice(replace(report, reason=reason) if reason else report, spend, desk.links)
         _attempt("mail", lambda: desk.post.send(notice), untold)
-        news = True
     if news or not request.reassert:
-        body = _record(report) | {"mailed": "mail" not in untold}
+        body |= {"mailed": "mail" not in untold, "at": now.isoformat()}
         _attempt("ledger", lambda: desk.memory.record("stop", now, body), untold)
-    return Result(report, untold)
+    if overruled:
+        return Result(None, why_not=_RELEASED, untold=untold)
+    return Result(report, untold=untold)
 
 
-def _mail_is_owed(memory: Memory) -> bool:
+_NEW_FAILURE_AFTER = timedelta(minutes=10)
+
+
+def _is_news(request: StopRequest, report: StopReport, body: Mapping[str, Any], memory: Memory, now: datetime) -> bool:
+    """Tell whether people must be mailed: not each minute that a stop is kept on.
+
+    They are when something was done, when somebody is out of reach who was not before, when something new has failed
+    for a while, and when the last mail did not go out.
+    """
+    if report.done or (not request.reassert and not report.complete):
+        return True
     try:
         last = memory.last("stop")
     except GuardrailError:
-        return False
-    return last is not None and last.get("mailed") is False
+        return not request.reassert
+    if last is None:
+        return not request.reassert
+    before = {*last.get("failed", ()), *last.get("not_stopped", ())}
+    if last.get("mailed") is False or not body["not_stopped"].keys() <= before:
+        return True
+    at = datetime.fromisoformat(last["at"]) if "at" in last else now
+    return not body["failed"].keys() <= before and now - at >= _NEW_FAILURE_AFTER
 
 
-def _still_wanted(request: StopRequest, desk: Desk) -> Level:
-    """Return the level to act for; released when a person has released the brake since it was asked for.
+def _remember(request: StopRequest, level: Level, memory: Memory) -> None:
+    """Keep what is wanted as soon as it holds for all who are armed: the rest takes minutes, and may die."""
+    if request.scope is not None:
+        memory.stop_alone(str(request.scope), request.reason, request.at)
+        return
+    windows = request.windows
+    if windows:
+        windows = _windows(memory.wanted(), request)
+    memory.want(Wanted(level, request.at, request.by, windows), request.at)
+
+
+def _windows(before: Wanted, request: StopRequest) -> tuple[str, ...]:
+    """Return the windows at whose roll-over the stop may end; none when by now somebody else has said stop too."""
+    theirs = before.level > Level.RELEASED and (before.by != "meter" or not before.windows)
+    return () if theirs else request.windows
+
+
+def _continuation(request: StopRequest, report: StopReport) -> dict[str, Any]:
+    return {
+        "source": "meter",
+        "at": request.at.isoformat(),
+        "level": str(report.level),
+        "reason": request.reason,
+        "reassert": True,
+    }
+
+
+def _still_wanted(request: StopRequest, desk: Desk) -> tuple[Level, Wanted | None]:
+    """Return the level to act for, released when a person has released the brake since it was asked for; and the word.
 
     To keep the brake on means what IAM and the last word want now. What cannot be read wants what was asked for.
     """
+    wanted = None
     try:
         wanted = desk.memory.wanted()
-        if wanted.released_after(request.at):
-            return Level.RELEASED
-        return max(desk.tools.brake.levels().level, wanted.level) if request.reassert else request.level
+        if wanted.released_after(request.at) or (request.reassert and not wanted.done):
+            return Level.RELEASED, wanted
+        level = max(desk.tools.brake.levels().level, wanted.level) if request.reassert else request.level
     except GuardrailError:
-        return request.level
+        return request.level, wanted
+    return level, wanted
 
 
 def _record(report: StopReport) -> dict[str, Any]:
@@ -224,10 +436,11 @@ def _record(report: StopReport) -> dict[str, Any]:
         # An item of the table holds 400 KB; the log has all of them.
         "done": list(report.done[:_MAX_RECORDED]),
         "done_count": len(report.done),
-        "failed": dict(islice(report.failed.items(), _MAX_RECORDED)),
-        "not_stopped": dict(islice(report.uncovered.items(), _MAX_RECORDED)),
+        "failed": dict(sorted(report.failed.items())[:_MAX_RECORDED]),
+        "not_stopped": dict(sorted(report.uncovered.items())[:_MAX_RECORDED]),
         "armed": report.armed,
         "verified": report.verified,
+        "proof": str(report.proof) if report.proof is not None else "",
     }
 
 

@@ -2,33 +2,71 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cache, cached_property, partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
+from aws_lambda_powertools import Logger
 from botocore.config import Config
 
-from lambdas import guardrail, settings, stopping
-from lambdas.aws.bedrock import BatchJobs
-from lambdas.aws.calls import CONFIG, QUICK
-from lambdas.aws.iam import Account, BrakePolicies
+from lambdas import ports, releasing, settings, stopping
+from lambdas.aws.account import Account
+from lambdas.aws.calls import CONFIG, QUICK, WAITING
+from lambdas.aws.iam import BrakePolicies
+from lambdas.aws.simulator import Simulator
 from lambdas.aws.sns import NoticeTopic
 from lambdas.core.errors import GuardrailError
+from lambdas.core.levers import Held, Lever
 from lambdas.core.notice import Links
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
 
+    from lambdas.arming import ArmingTools, DisarmTools
     from lambdas.aws.budgets import Budget
+    from lambdas.aws.cloudformation import OwnStack
     from lambdas.aws.dynamodb import LedgerTable
+    from lambdas.aws.functions import Writer
+    from lambdas.aws.inline_writer import InlineDeny
+    from lambdas.core.iam_events import Ours
     from lambdas.core.prices import PriceTable
     from lambdas.crosschecking import CrossCheckTools
+    from lambdas.installing import InstallTools
     from lambdas.metering import MeterTools
     from lambdas.repricing import RepricingTools
     from lambdas.stocktaking import StockTools
+
+
+class Deadline(Protocol):
+    """What Lambda passes beside the event."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return how long the function may still run."""
+
+
+class Late:
+    """Stands for an object that is made when a method of it is called: what is missing then fails that call alone."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        """Take how to make it."""
+        self._make = make
+        self._making = Lock()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return the method of that name."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - what the method takes and returns
+            # Making clients is not safe side by side, using them is.
+            with self._making:
+                made = self._make()
+            return getattr(made, name)(*args, **kwargs)
+
+        return call
 
 
 class Wiring:
@@ -54,11 +92,15 @@ class Wiring:
 
     @cached_property
     def brake(self) -> BrakePolicies:
-        """The two policies."""
+        """The three policies."""
+        # The first switch needs the first alone; the others are named like it.
+        arn = self._variable("BRAKE_POLICY_ARN")
+        named = arn.removesuffix("-brake")
         return BrakePolicies(
             self._iam,
-            brake_arn=self._variable("BRAKE_POLICY_ARN"),
-            sweep_arn=self._variable("SWEEP_POLICY_ARN"),
+            brake_arn=arn,
+            sweep_arn=self._environment.get("SWEEP_POLICY_ARN") or f"{named}-sweep",
+            deny_arn=self._environment.get("DENY_POLICY_ARN") or f"{named}-deny",
         )
 
     @cached_property
@@ -97,22 +139,174 @@ class Wiring:
             release=function.format(f"{prefix}-release"),
             status=function.format(f"{prefix}-status"),
             kill=function.format(f"{prefix}-kill"),
-            by_hand=self._variable("STOP_BY_HAND"),
+            # It is told while everything burns: that it is missing must not keep the rest from being told.
+            by_hand=self._environment.get("STOP_BY_HAND")
+            or "(environment variable STOP_BY_HAND is missing: the output StopByHand of the stack has the command)",
         )
 
     @cached_property
-    def stop_tools(self) -> guardrail.StopTools:
-        """What stops."""
-        jobs = BatchJobs(
-            cache(lambda region: boto3.client("bedrock", region_name=region, config=self._config)),
-            self.settings.regions,
-        )
-        return guardrail.StopTools(self.brake, self.account, jobs, self.settings.spared, time.sleep)
+    def _client_in(self) -> Callable[[str, str], Any]:
+        """Return the client of a service in a region, the same one each time. Safe to use side by side."""
+        making = Lock()
+
+        @cache
+        def made(service: str, region: str) -> Any:  # noqa: ANN401 - which service it is, the caller knows
+            return boto3.client(service, region_name=region, config=self._config)  # type: ignore[call-overload]
+
+        def client(service: str, region: str) -> Any:  # noqa: ANN401
+            # Making clients is not safe side by side, using them is.
+            with making:
+                return made(service, region)
+
+        return client
 
     @cached_property
-    def desk(self) -> stopping.Desk:
-        """What a stop is carried out with."""
-        return stopping.Desk(self.stop_tools, self.post, self.ledger, self.links)
+    def _discovered(self) -> tuple[tuple[str, ...], str]:
+        """The regions the inventory found in use; or none, and in words why they are not known."""
+        try:
+            return self.ledger.in_use(), ""
+        except GuardrailError as error:
+            return (), str(error)
+
+    @cached_property
+    def _regions(self) -> tuple[str, ...]:
+        """The regions of the configuration, and those found in use; all there are where neither tells any."""
+        known = tuple(dict.fromkeys((*self.settings.regions, *self._discovered[0])))
+        # Whoever has not looked yet, or cannot tell, does not say that nothing runs anywhere.
+        return known or tuple(boto3.Session().get_available_regions("bedrock"))
+
+    @cached_property
+    def _work(self) -> ports.Work:
+        from lambdas.aws.work import Work  # noqa: PLC0415 - after the switch is early enough
+
+        return Work(
+            self._client_in,
+            self._regions,
+            now=lambda: datetime.now(UTC),
+            choice=self.settings.work,
+            assumptions=self.settings.assumptions,
+        )
+
+    @cached_property
+    def _levers(self) -> Sequence[Lever]:
+        """What stops most comes first: the SCP, whole roles, then keys, then what throttles, then what is detached."""
+        from lambdas.aws.api_keys import ApiKeys  # noqa: PLC0415 - after the switch is early enough
+        from lambdas.aws.concurrency import Concurrency  # noqa: PLC0415
+
+        settings = self.settings
+        levers: list[Lever] = []
+        if settings.regions and (why := self._discovered[1]):
+            from lambdas.aws.regional import OtherRegions  # noqa: PLC0415 - only where they are not known
+
+            levers.append(OtherRegions(settings.regions, why))
+        if settings.organization is not None:
+            from lambdas.aws.organization import ServiceControlPolicy  # noqa: PLC0415
+
+            levers.append(
+                ServiceControlPolicy(
+                    boto3.client("sts", config=self._config),
+                    lambda keys: boto3.client(
+                        "organizations",
+                        aws_access_key_id=keys["AccessKeyId"],
+                        aws_secret_access_key=keys["SecretAccessKey"],
+                        aws_session_token=keys["SessionToken"],
+                        config=self._config,
+                    ),
+                    role_arn=settings.organization.role_arn,
+                    policy_name=settings.organization.policy_name,
+                    target=settings.organization.target,
+                    external_anthropic=settings.external_anthropic,
+                )
+            )
+        if settings.inline_deny:
+            from lambdas.aws.inline import InlineDenies  # noqa: PLC0415 - only where the configuration asks for it
+            from lambdas.core.inline_deny import policy_name  # noqa: PLC0415
+
+            levers.append(
+                InlineDenies(
+                    boto3.client("lambda", config=WAITING),
+                    self._variable("INLINE_FUNCTION"),
+                    self.account.principals,
+                    policy_name=policy_name(settings.prefix),
+                    stopping=(self.brake.brake_arn, self.brake.sweep_arn),
+                )
+            )
+        levers += [
+            ApiKeys(self._iam, external_anthropic=settings.external_anthropic),
+            Concurrency(
+                partial(self._client_in, "lambda"),
+                partial(self._client_in, "resourcegroupstaggingapi"),
+                self._regions,
+                own_prefix=f"{settings.prefix}-",
+            ),
+        ]
+        if settings.gateway_percent is not None:
+            from lambdas.aws.gateways import Gateways  # noqa: PLC0415 - only where the configuration asks for it
+
+            control = partial(self._client_in, "bedrock-agentcore-control")
+            levers.append(Gateways(control, self._regions, percent=settings.gateway_percent))
+        if settings.detach:
+            from lambdas.aws.allow_policies import AllowPolicies  # noqa: PLC0415 - likewise
+
+            policies = settings.allow_policies(self.account_id)
+            levers.append(AllowPolicies(self._iam, policies, self.account.principals))
+        return levers
+
+    @cached_property
+    def writer(self) -> "Writer":
+        """The function that writes the policies' versions."""
+        from lambdas.aws.functions import Writer  # noqa: PLC0415 - only narrow stops need it
+
+        return Writer(boto3.client("lambda", config=WAITING), self._variable("WRITER_FUNCTION"))
+
+    def _ask_for_stop(self, request: dict[str, Any]) -> None:
+        from lambdas.aws.functions import StopFunction  # noqa: PLC0415 - only where somebody has to go on
+
+        StopFunction(boto3.client("lambda", config=self._config), self._variable("STOP_FUNCTION")).ask(request)
+
+    def desk(self, context: Deadline) -> stopping.Desk:
+        """Return what a stop is carried out with, in the time there is."""
+        # No more than the first switch needs is made, or has to be there, before it.
+        ledger: LedgerTable = Late(lambda: self.ledger)  # type: ignore[assignment]
+        post: NoticeTopic = Late(lambda: self.post)  # type: ignore[assignment]
+        tools = ports.StopTools(
+            brake=self.brake,
+            people=self.account,
+            work=lambda: self._work,
+            levers=lambda: self._levers,
+            book=ledger,
+            writer=lambda: self.writer,
+            spared=self.settings.spared,
+            ask=Simulator(self._iam).denied,
+            log=_log_held,
+            pace=_pace(context),
+        )
+        return stopping.Desk(tools, post, ledger, self.links, self._ask_for_stop)
+
+    def release_desk(self, context: Deadline) -> releasing.ReleaseDesk:
+        """Return what a release is carried out with, in the time there is."""
+        tools = ports.ReleaseTools(
+            brake=self.brake,
+            levers=lambda: self._levers,
+            book=self.ledger,
+            writer=lambda: self.writer,
+            pace=_pace(context),
+        )
+        return releasing.ReleaseDesk(
+            tools,
+            self.post,
+            self.ledger,
+            self.links,
+            self.account_id,
+            self._ask_for_stop,
+        )
+
+    @property
+    def own_stack(self) -> "OwnStack":
+        """The stack all this belongs to."""
+        from lambdas.aws.cloudformation import OwnStack  # noqa: PLC0415 - only CloudFormation's events ask
+
+        return OwnStack(boto3.client("cloudformation", config=self._config))
 
     @cached_property
     def prices(self) -> "tuple[PriceTable, tuple[str, ...]]":
@@ -130,7 +324,8 @@ class Wiring:
     def meter_tools(self) -> "MeterTools":
         """What a tick of the meter needs."""
         from lambdas.aws.cloudwatch import TokenMetrics  # noqa: PLC0415 - only the meter measures
-        from lambdas.aws.functions import StopFunction  # noqa: PLC0415
+        from lambdas.aws.functions import ReleaseFunction, StopFunction  # noqa: PLC0415
+        from lambdas.core.brake_documents import dear_model_patterns  # noqa: PLC0415
         from lambdas.core.pace import Bounds  # noqa: PLC0415
         from lambdas.measuring import Gauge  # noqa: PLC0415
         from lambdas.metering import MeterTools  # noqa: PLC0415
@@ -148,7 +343,60 @@ class Wiring:
             enforce=self.settings.enforce,
             links=self.links,
             ask_for_stop=StopFunction(boto3.client("lambda", config=self._config), self._variable("STOP_FUNCTION")).ask,
+            ask_for_release=ReleaseFunction(
+                boto3.client("lambda", config=self._config), self._variable("RELEASE_FUNCTION")
+            ).ask,
             send=self.post.send,
+            dear=dear_model_patterns(self.prices[0], self.settings.step_down_output_usd),
+            exempt=self._exempt,
+        )
+
+    @property
+    def _exempt(self) -> tuple[str, ...]:
+        """Who is exempt, in words."""
+        tag = self.settings.exempt_tag
+        return (*self.settings.exempt, *((f"whoever carries the tag {tag}",) if tag else ()))
+
+    @property
+    def _ours(self) -> "Ours":
+        from lambdas.core.iam_events import Ours  # noqa: PLC0415 - only what listens to IAM needs it
+
+        return Ours(self.account_id, self.settings.prefix)
+
+    @cached_property
+    def arming_tools(self) -> "ArmingTools":
+        """What arming needs."""
+        from lambdas.arming import ArmingTools  # noqa: PLC0415 - only the arm function arms
+
+        return ArmingTools(
+            ours=self._ours,
+            own_path=self.settings.own_path,
+            rule=self.settings.arming,
+            spared=self.settings.spared,
+            enforce=self.settings.enforce,
+            scp=self.settings.organization is not None,
+            brake=self.brake,
+            people=self.account,
+            ledger=self.ledger,
+            links=self.links,
+            send=self.post.send,
+            ask_for_stop=self._ask_for_stop,
+            pause=time.sleep,
+        )
+
+    @cached_property
+    def disarm_tools(self) -> "DisarmTools":
+        """What disarming needs."""
+        from lambdas.arming import DisarmTools  # noqa: PLC0415 - only the disarm function disarms
+        from lambdas.aws.disarming import Disarming  # noqa: PLC0415
+
+        return DisarmTools(
+            ours=self._ours,
+            brake=self.brake,
+            ledger=self.ledger,
+            links=self.links,
+            send=self.post.send,
+            disarm=Disarming(self._iam, self.brake.brake_arn).disarm,
         )
 
     @cached_property
@@ -217,9 +465,43 @@ class Wiring:
             function=f"{self.settings.prefix}-prices",
         )
 
-    def stop(self, request: stopping.StopRequest, now: datetime) -> stopping.Result:
+    def stop(self, request: stopping.StopRequest, context: Deadline, now: datetime) -> stopping.Result:
         """Carry out a stop. In report-only mode only what keeps a person's kill on is carried out."""
-        return stopping.carry_out(request, self.desk, now, enforce=self.settings.enforce or request.reassert)
+        enforce = self.settings.enforce or request.reassert
+        return stopping.carry_out(request, self.desk(context), now, enforce=enforce)
+
+    @cached_property
+    def install_tools(self) -> "InstallTools":
+        """What the policies are written with."""
+        from lambdas.aws.policy_writer import OwnPolicies  # noqa: PLC0415 - only the writer writes policies
+        from lambdas.core.brake_documents import deny_document, documents  # noqa: PLC0415
+        from lambdas.installing import InstallTools, Own, document_settings  # noqa: PLC0415
+
+        own = Own(
+            brake=self._variable("BRAKE_POLICY_ARN"),
+            sweep=self._variable("SWEEP_POLICY_ARN"),
+            deny=self._variable("DENY_POLICY_ARN"),
+            path=self.settings.own_path,
+            us=self._variable("OWNER"),
+        )
+        asked = document_settings(self.settings)
+        return InstallTools(
+            own=own,
+            render=lambda scopes: documents(asked, self.prices[0], scopes),
+            deny=deny_document(asked),
+            writer=OwnPolicies(self._iam, own.us, time.sleep),
+        )
+
+    @property
+    def inline_deny(self) -> "InlineDeny":
+        """What the inline deny is written with."""
+        from lambdas.aws.inline_writer import InlineDeny  # noqa: PLC0415 - only one function writes inline policies
+        from lambdas.core.brake_documents import inline_document  # noqa: PLC0415
+        from lambdas.core.inline_deny import policy_name  # noqa: PLC0415
+        from lambdas.installing import document_settings  # noqa: PLC0415
+
+        document = inline_document(document_settings(self.settings))
+        return InlineDeny(self._iam, policy_name(self.settings.prefix), document)
 
     def budget_request(self, text: str, at: datetime) -> stopping.StopRequest | None:
         """Judge a budget notification that was sent at a moment."""
@@ -238,3 +520,12 @@ class Wiring:
         from lambdas.reporting import status  # noqa: PLC0415 - only the status function reports
 
         return status(self.brake, self.account, self.ledger, self.settings, datetime.now(UTC))
+
+
+def _pace(context: Deadline) -> ports.Pace:
+    return ports.Pace(time.sleep, lambda: context.get_remaining_time_in_millis() / 1000)
+
+
+def _log_held(held: Held) -> None:
+    # Should the ledger be lost, this is what says how it was: search the log for "held down".
+    Logger(service="held").warning("held down", extra={"held": asdict(held)})

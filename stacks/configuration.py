@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -25,12 +25,16 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from lambdas.core.arming import ArmingRule, ArmMode
 from lambdas.core.assumptions import Assumptions
 from lambdas.core.errors import GuardrailError
 from lambdas.core.limits import Ladder, Limit
 from lambdas.core.prices import Override, Pricing
+from lambdas.core.principals import Spared
+from lambdas.core.scp import ScpError, stop_scp
 from lambdas.core.windows import Window
-from lambdas.settings import Settings
+from lambdas.core.work import IRREVERSIBLE, UNSTOPPABLE, Choice, Kind
+from lambdas.settings import Organization, Settings
 
 
 class ConfigurationError(GuardrailError):
@@ -79,6 +83,18 @@ def _like(pattern: str, rule: str) -> Callable[[str], str]:
     return check
 
 
+def _one_of(words: Iterable[str]) -> Callable[[str], str]:
+    known = tuple(words)
+
+    def check(text: str) -> str:
+        if text not in known:
+            msg = f"must be one of {', '.join(known)}"
+            raise ValueError(msg)
+        return text
+
+    return check
+
+
 Usd = Annotated[Decimal, BeforeValidator(_between("0.01", "1e9", "must be a number of USD from 0.01 to 1,000,000,000"))]
 HourlyUsd = Annotated[Decimal, BeforeValidator(_between("0", "100000", "must be a number of USD from 0 to 100,000"))]
 PriceUsd = HourlyUsd
@@ -106,6 +122,47 @@ Exempt = Annotated[
         )
     ),
 ]
+ExemptTag = Annotated[
+    str,
+    AfterValidator(
+        _like(
+            # No "=" in a key, for it ends there; no blank in it, for it becomes part of the name of a condition key.
+            r"[A-Za-z0-9_.:/+@-]{1,128}=[A-Za-z0-9_.:/=+@-]([A-Za-z0-9 _.:/=+@-]{0,254}[A-Za-z0-9_.:/=+@-])?",
+            'must be "KEY=VALUE", one tag of roles and users in full: letters, digits and _.:/+@- in the key, '
+            "blanks and = in the value too",
+        )
+    ),
+]
+HeldWindow = Annotated[
+    str,
+    AfterValidator(
+        _like("hour|day|month", 'must be "hour", "day" or "month"; what the minute stopped always waits for a person')
+    ),
+]
+DetachedPolicy = Annotated[
+    str,
+    AfterValidator(
+        _like(
+            # The function that releases may attach them to anybody, so AWS's own wide ones are out of the question.
+            r"arn:aws:iam::aws:policy/([A-Za-z0-9_+=,.@-]+/)*(?=[^/]*Bedrock)[A-Za-z0-9_+=,.@-]{1,128}"
+            r"|policy/([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,128}",
+            'must be "policy/NAME" of this account, the path included, or "arn:aws:iam::aws:policy/NAME" of AWS, which '
+            "must have Bedrock in its name; no *",
+        )
+    ),
+]
+AccountId = Annotated[str, AfterValidator(_like(r"\d{12}", "must be an account id: twelve digits, as text"))]
+ScpTarget = Annotated[
+    str,
+    AfterValidator(
+        _like(
+            r"account|ou-[a-z0-9]{4,32}-[a-z0-9]{8,32}",
+            'must be "account" or an organizational unit (ou-xxxx-yyyyyyyy); a root would stop every account',
+        )
+    ),
+]
+Irreversible = Annotated[str, AfterValidator(_one_of(each.key for each in IRREVERSIBLE))]
+Sparable = Annotated[str, AfterValidator(_one_of(each.key for each in Kind if each not in UNSTOPPABLE))]
 Prefix = Annotated[
     str,
     AfterValidator(
@@ -126,6 +183,7 @@ class _Limits(_Table):
     hour: Usd | None = None
     day: Usd | None = None
     month: Usd | None = None
+    hold: Annotated[list[HeldWindow], AfterValidator(_distinct)] = []
 
     @model_validator(mode="after")
     def _some_and_in_order(self) -> "_Limits":
@@ -137,6 +195,9 @@ class _Limits(_Table):
             if less > more:
                 msg = f"{shorter} must not be above {longer}: it could never be reached"
                 raise ValueError(msg)
+        if unset := [each for each in self.hold if getattr(self, each) is None]:
+            msg = f"hold must name windows that have a limit ({', '.join(unset)})"
+            raise ValueError(msg)
         return self
 
 
@@ -205,11 +266,62 @@ class _Budget(_Table):
 
 class _ExemptTable(_Table):
     principals: Annotated[list[Exempt], AfterValidator(_distinct)] = []
+    tag: ExemptTag | None = None
+
+
+class _Arming(_Table):
+    mode: Literal["named", "all", "listed"] = "named"
+    # All settings travel in one variable of a function's environment.
+    listed: Annotated[list[Exempt], Field(max_length=20), AfterValidator(_distinct)] = []
+
+    @model_validator(mode="after")
+    def _heeded(self) -> "_Arming":
+        if self.listed and self.mode != "listed":
+            msg = 'listed is heeded with mode = "listed" alone; in the others, tag whom you want armed too'
+            raise ValueError(msg)
+        return self
+
+
+class _Detach(_Table):
+    # What grants them has to fit into a role's policy, and they travel in a function's environment.
+    policies: Annotated[list[DetachedPolicy], Field(max_length=10), AfterValidator(_distinct)] = []
+
+
+class _Organization(_Table):
+    management_account: AccountId
+    account: AccountId
+    target: ScpTarget = "account"
+    on_management: bool = False
+
+    @model_validator(mode="after")
+    def _not_on_the_management_account(self) -> "_Organization":
+        if self.account == self.management_account and not self.on_management:
+            msg = "account is the management account, which no SCP binds: set on_management = true if you mean it"
+            raise ValueError(msg)
+        return self
+
+
+class _Throttle(_Table):
+    gateways: bool = False
+    gateway_percent: Annotated[int, Field(ge=1, le=99)] = 25
+
+
+class _Work(_Table):
+    irreversible: Annotated[list[Irreversible], AfterValidator(_distinct)] = []
+    spare: Annotated[list[Sparable], AfterValidator(_distinct)] = []
+
+    @model_validator(mode="after")
+    def _not_both(self) -> "_Work":
+        if both := [each for each in self.irreversible if each in self.spare]:
+            msg = f"spare must not name what irreversible names ({', '.join(both)})"
+            raise ValueError(msg)
+        return self
 
 
 class _Options(_Table):
     external_anthropic: bool = False
     keep_ledger: bool = False
+    inline_deny: bool = False
 
 
 class _File(_Table):
@@ -226,7 +338,33 @@ class _File(_Table):
     prices: _Prices = _Prices()
     budget: _Budget
     exempt: _ExemptTable = _ExemptTable()
+    throttle: _Throttle = _Throttle()
+    work: _Work = _Work()
     options: _Options = _Options()
+    detach: _Detach = _Detach()
+    arming: _Arming = _Arming()
+    organization: _Organization | None = None
+
+    @field_validator("detach")
+    @classmethod
+    def _never_our_own(cls, detach: _Detach, info: ValidationInfo) -> _Detach:
+        own = {f"policy/{info.data.get('prefix')}-{each}" for each in ("brake", "sweep", "deny")}
+        if ours := sorted(own & set(detach.policies)):
+            msg = f"policies must not name the guardrail's own ({', '.join(ours)})"
+            raise ValueError(msg)
+        return detach
+
+    @field_validator("organization")
+    @classmethod
+    def _fits_into_an_scp(cls, organization: _Organization, info: ValidationInfo) -> _Organization:
+        exempt, options = info.data.get("exempt"), info.data.get("options")
+        if exempt is not None and options is not None:
+            spared = Spared(tuple(exempt.principals), exempt.tag or "")
+            try:
+                stop_scp(spared, external_anthropic=options.external_anthropic)
+            except ScpError as error:
+                raise ValueError(str(error)) from error
+        return organization
 
     @field_validator("pace")
     @classmethod
@@ -247,7 +385,6 @@ class Configuration:
     """The region the stack is deployed to; None when it is not known yet."""
     emails: tuple[str, ...]
     budget_usd: Decimal
-    step_down_output_usd: Decimal
     keep_ledger: bool
 
 
@@ -313,10 +450,19 @@ def _max_blind_usd(limits: _Limits) -> Decimal:
     return min(max(Decimal(5), least / 100), least / 4)
 
 
+def _organization(file: _File) -> Organization | None:
+    if (given := file.organization) is None:
+        return None
+    target = given.account if given.target == "account" else given.target
+    return Organization(file.prefix, given.management_account, given.account, target)
+
+
 def _configuration(file: _File, home: str | None) -> Configuration:
     ladder = Ladder(file.ladder.warn, file.ladder.step_down)
     limits = tuple(
-        Limit(window, usd, ladder) for window in Window if (usd := getattr(file.limits, window.value)) is not None
+        Limit(window, usd, ladder, hold=window in file.limits.hold)
+        for window in Window
+        if (usd := getattr(file.limits, window.value)) is not None
     )
     regions = tuple(sorted(file.regions))  # in whatever order they are listed, the stack is the same
     return Configuration(
@@ -330,7 +476,15 @@ def _configuration(file: _File, home: str | None) -> Configuration:
             reaction=timedelta(seconds=file.reaction.seconds),
             max_blind_usd=file.pace.max_blind_usd or _max_blind_usd(file.limits),
             exempt=tuple(file.exempt.principals),
+            step_down_output_usd=file.step_down.output_usd_per_million,
+            exempt_tag=file.exempt.tag or "",
+            gateway_percent=file.throttle.gateway_percent if file.throttle.gateways else None,
+            detach=tuple(file.detach.policies),
+            organization=_organization(file),
+            arming=ArmingRule(ArmMode(file.arming.mode), tuple(file.arming.listed)),
             external_anthropic=file.options.external_anthropic,
+            inline_deny=file.options.inline_deny,
+            work=Choice(tuple(file.work.irreversible), tuple(file.work.spare)),
             assumptions=Assumptions(**file.inventory.model_dump()),
             pricing=Pricing(
                 factor=file.prices.factor,
@@ -342,6 +496,5 @@ def _configuration(file: _File, home: str | None) -> Configuration:
         home=home,
         emails=tuple(file.emails),
         budget_usd=file.budget.monthly_usd,
-        step_down_output_usd=file.step_down.output_usd_per_million,
         keep_ledger=file.options.keep_ledger,
     )

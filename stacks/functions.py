@@ -1,16 +1,35 @@
 """A function of the guardrail: its own role, its own log group, an alarm on its errors."""
 
+import json
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
-from constructs import Construct
+from constructs import Construct, IDependable
+
+_INLINE, _MANAGED = 9000, 5000
+"""Characters to fill policies with. IAM takes 10,240 in the inline policies of a role and 6,144 in a managed one, both
+with the ARNs that are only known when the stack is deployed."""
+
+
+def _packed(stack: Stack, statements: Sequence[iam.PolicyStatement]) -> list[list[iam.PolicyStatement]]:
+    """Divide statements over an inline policy and as many managed ones as it takes, in their order."""
+    packs: list[list[iam.PolicyStatement]] = [[]]
+    room = _INLINE
+    for each in statements:
+        size = len(json.dumps(stack.resolve(each.to_statement_json()), separators=(",", ":")))
+        if size > room and packs[-1]:
+            packs.append([])
+            room = _MANAGED
+        packs[-1].append(each)
+        room -= size
+    return packs
 
 
 class GuardrailFunction(Construct):
@@ -56,7 +75,12 @@ class GuardrailFunction(Construct):
             actions=["logs:CreateLogStream", "logs:PutLogEvents"],
             resources=[log_group.log_group_arn],
         )
-        policy = iam.Policy(self, "Policy", statements=[write_logs, *statements], roles=[role])
+        inline, *more = _packed(Stack.of(self), [write_logs, *statements])
+        policies: list[IDependable] = [iam.Policy(self, "Policy", statements=inline, roles=[role])]
+        policies += [
+            iam.ManagedPolicy(self, f"Policy{number}", path=role_path, statements=each, roles=[role])
+            for number, each in enumerate(more, start=2)
+        ]
         self.function = lambda_.Function(
             self,
             "Function",
@@ -74,7 +98,7 @@ class GuardrailFunction(Construct):
             retry_attempts=retry_attempts,
         )
         # A function must not run before it may do what it does, nor lose that before it is gone.
-        self.function.node.add_dependency(policy)
+        self.function.node.add_dependency(*policies)
         alarm = self.function.metric_errors(period=Duration.minutes(1), statistic="Sum").create_alarm(
             self,
             "Errors",

@@ -9,7 +9,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from lambdas.core.errors import GuardrailError
-from lambdas.handlers import arm, crosscheck, inventory, kill, meter, prices, release, status, stop
+from lambdas.handlers import arm, crosscheck, disarm, inline, inventory, kill, meter, prices, release, status, stop
 from lambdas.settings import VARIABLE
 from stacks.asset import lambda_code
 from stacks.brake import Brake
@@ -18,7 +18,7 @@ from stacks.configuration import Configuration
 from stacks.functions import GuardrailFunction
 from stacks.grants import Reach
 from stacks.ledger import Ledger
-from stacks.triggers import Clock, TripwireRule, Tripwires
+from stacks.triggers import CallRules, Clock, TripwireRule, Tripwires
 
 _MAX_VARIABLE = 3000
 
@@ -42,7 +42,8 @@ class GuardrailStack(Stack):
             Annotations.of(self).add_warning_v2(
                 "bedrock-spend:no-tripwires",
                 "the region to deploy to is not known (set AWS_REGION), so no region gets tripwires: the meter looks "
-                "at each of them every minute, which costs about $1.75 a region and month",
+                "at each of them every minute, which costs about $1.75 a region and month, and hears of IAM changes "
+                "once an hour unless it is deployed to us-east-1",
             )
         for email in configuration.emails:
             self._notices.add_subscription(subscriptions.EmailSubscription(email))
@@ -53,7 +54,8 @@ class GuardrailStack(Stack):
             self,
             "Brake",
             settings=settings,
-            step_down_output_usd=configuration.step_down_output_usd,
+            settings_text=self._settings_text(),
+            ledger=ledger.table,
             code=self._code,
             alarm_topic=self._notices,
         )
@@ -62,24 +64,44 @@ class GuardrailStack(Stack):
             brake.sweep_arn,
             settings.own_path,
             settings.exempt,
+            exempt_tag=settings.exempt_tag,
             ledger_arn=ledger.table.table_arn,
             notice_topic_arn=self._notices.topic_arn,
             budget_arn=budget.arn,
+            deny_arn=brake.deny_arn,
+            writer_function_arn=brake.writer.function.function_arn,
+            external_anthropic=settings.external_anthropic,
+            gateways=settings.gateway_percent is not None,
+            irreversible=settings.work.irreversible,
+            allow_policies=settings.allow_policies(self.account),
+            organization_role_arn=settings.organization.role_arn if settings.organization else "",
+            inline_function_arn=self._function_arn("inline") if settings.inline_deny else "",
+            stop_function_arn=self._function_arn("stop"),
+            release_function_arn=self._function_arn("release"),
         )
         self._environment = {
             VARIABLE: self._settings_text(),
             "BRAKE_POLICY_ARN": brake.arn,
             "SWEEP_POLICY_ARN": brake.sweep_arn,
+            "DENY_POLICY_ARN": brake.deny_arn,
+            "WRITER_FUNCTION": brake.writer.function.function_name,
             "NOTICE_TOPIC_ARN": self._notices.topic_arn,
             "LEDGER_TABLE": ledger.table.table_name,
             "BUDGET_NAME": budget.name,
+            # By their names, for they ask one another, and the stop function itself, to go on.
+            "STOP_FUNCTION": f"{settings.prefix}-stop",
+            "RELEASE_FUNCTION": f"{settings.prefix}-release",
             # By way of the custom resource: no function of the brake exists before the brake does.
             "STOP_BY_HAND": brake.stop_by_hand,
         }
+        if settings.inline_deny:
+            self._environment["INLINE_FUNCTION"] = f"{settings.prefix}-inline"
 
         long, short = Duration.minutes(15), Duration.minutes(2)
         # Budgets speaks once a month per rung, so what it asked for is tried again.
-        stop_function = self._function("Stop", stop, "Stops Bedrock on the word of the meter or AWS Budgets.", long, 2)
+        stop_function = self._function(
+            "Stop", stop, "Stops Bedrock on the word of the meter or AWS Budgets.", long, 2, named=True
+        )
         kill_function = self._function(
             "Kill", kill, "EMERGENCY: stops all Bedrock spend. Test it with any event.", long, named=True
         )
@@ -89,10 +111,10 @@ class GuardrailStack(Stack):
         status_function = self._function(
             "Status", status, "Tells how Bedrock spend and the brake stand.", short, named=True
         )
-        self._reach = self._reach.reaching(stop_function.function.function_arn)
-        self._environment["STOP_FUNCTION"] = stop_function.function.function_name
         meter_function = self._function("Meter", meter, "Measures Bedrock spend each minute.", short, memory=1024)
-        arm_function = self._function("Arm", arm, "Attaches the brake policy to those who name Bedrock.", long)
+        arm_function = self._function("Arm", arm, "Attaches the brake policy to those who can spend.", long, 2)
+        # Tried again, for somebody waits for it, and CloudTrail tells it once.
+        disarm_function = self._function("Disarm", disarm, "Takes the brake off whom somebody deletes.", short, 2)
         crosscheck_function = self._function(
             "Crosscheck", crosscheck, "Compares the meter with Cost Explorer, once a day.", short
         )
@@ -118,8 +140,28 @@ class GuardrailStack(Stack):
         tripped = TripwireRule(
             self, "Tripped", settings=settings, target=targets.LambdaFunction(meter_function.function)
         )
+        calls = CallRules(self, "Calls", settings=settings, creations=targets.LambdaFunction(meter_function.function))
+        calls.add_iam(
+            changes=targets.LambdaFunction(arm_function.function),
+            refused_deletes=targets.LambdaFunction(disarm_function.function),
+            keys=targets.LambdaFunction(meter_function.function),
+        )
         if configuration.home in settings.watched:
             Tripwires(self, "Tripwires", settings=settings, rule=tripped)
+        put_back = CustomResource(
+            self,
+            "PutBack",
+            resource_type="Custom::BedrockSpendPutBack",
+            service_token=release_function.function.function_arn,
+            service_timeout=Duration.minutes(16),
+        )
+        # When the stack goes, everything is put back while there is still everything to do it with.
+        put_back.node.add_dependency(brake.policies, ledger.table)
+        if settings.inline_deny:
+            inline_function = self._function(
+                "Inline", inline, "Writes an inline deny on roles without a free policy slot.", short, named=True
+            )
+            put_back.node.add_dependency(inline_function.function)
         CustomResource(
             self,
             "Armed",
@@ -128,11 +170,14 @@ class GuardrailStack(Stack):
             service_timeout=Duration.minutes(16),
             properties={"Settings": self._settings_text()},
         )
-        for waking in (clock, tripped):
+        for waking in (clock, tripped, calls):
             # Woken only while the policies are there, so that nothing is attached again while the stack goes.
-            waking.node.add_dependency(brake.policies)
+            waking.node.add_dependency(brake.policies, put_back)
 
         self._outputs(brake, ledger, budget, kill_function, release_function, status_function)
+
+    def _function_arn(self, word: str) -> str:
+        return f"arn:{self.partition}:lambda:{self.region}:{self.account}:function:{self._settings.prefix}-{word}"
 
     def _settings_text(self) -> str:
         text = self._settings.to_json()

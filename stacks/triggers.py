@@ -1,6 +1,7 @@
-"""What wakes the functions up: the clock, and tripwires on calls to Bedrock."""
+"""What wakes the functions up: the clock, tripwires on calls to Bedrock, and what CloudTrail sees."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -9,6 +10,7 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from lambdas.core import iam_events
 from lambdas.settings import Settings
 
 _PLANES = {
@@ -88,6 +90,79 @@ class TripwireRule(events.Rule):
                     "alarmName": [settings.tripwire(plane) for plane in _PLANES],
                     "state": {"value": ["ALARM"]},
                 },
+            ),
+            targets=[target],
+        )
+
+
+class CallRules(Construct):
+    """Carry calls CloudTrail saw to targets, whichever region they were made in: all of them successful and by others.
+
+    EventBridge is told of a call only where a trail that logs management events covers the region. Events of IAM
+    appear in one region alone.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: Settings, creations: events.IRuleTarget
+    ) -> None:
+        """Send what starts to cost without a token, such as a batch job, to a target."""
+        super().__init__(scope, construct_id)
+        self._settings = settings
+        self._rule(
+            "Creations",
+            "something starts that costs without a token.",
+            events.Match.prefix("aws.bedrock"),
+            self._by_others(iam_events.CREATIONS),
+            creations,
+        )
+
+    def add_iam(
+        self, *, changes: events.IRuleTarget, refused_deletes: events.IRuleTarget, keys: events.IRuleTarget
+    ) -> None:
+        """Send on who may be able to spend now, whom IAM refused to delete while a policy is attached, and API keys."""
+        iam, by_iam = ["aws.iam"], {"eventSource": ["iam.amazonaws.com"]}
+        self._rule(
+            "IamChanges",
+            "somebody may be able to spend, or touched the brake.",
+            iam,
+            by_iam | self._by_others(iam_events.HEARD),
+            changes,
+        )
+        refused = {"eventName": [*iam_events.DELETIONS], "errorCode": [*iam_events.REFUSED]}
+        self._rule("RefusedDeletes", "IAM refused to delete somebody.", iam, by_iam | refused, refused_deletes)
+        made = by_iam | self._by_others(iam_events.KEY_CREATIONS)
+        self._rule("Keys", "a key that can call Bedrock was made or activated.", iam, made, keys)
+
+    def _by_others(self, names: Sequence[str]) -> dict[str, Any]:
+        """Match calls that succeeded, but for those of the guardrail's own roles: it must not wake itself."""
+        stack = Stack.of(self)
+        own = f"arn:{stack.partition}:iam::{stack.account}:role{self._settings.own_path}"
+        issuer = [{"exists": False}, {"anything-but": {"prefix": own}}]
+        return {
+            "eventName": [*names],
+            "errorCode": [{"exists": False}],
+            # Users and root have no session, and so no issuer.
+            "userIdentity": {"sessionContext": {"sessionIssuer": {"arn": issuer}}},
+        }
+
+    def _rule(
+        self,
+        construct_id: str,
+        what: str,
+        source: list[str],
+        detail: Mapping[str, Any],
+        target: events.IRuleTarget,
+    ) -> None:
+        events.Rule(
+            self,
+            construct_id,
+            description=f"Spend guardrail {self._settings.prefix}: {what}",
+            event_pattern=events.EventPattern(
+                # Of this account alone, as for the tripwires.
+                account=[Stack.of(self).account],
+                source=source,
+                detail_type=[iam_events.DETAIL_TYPE],
+                detail=detail,
             ),
             targets=[target],
         )

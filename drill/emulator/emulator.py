@@ -215,6 +215,7 @@ class Emulator:
             "MINISTACK_REGION": self.region,
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
+            "CLOUDTRAIL_RECORDING": "1",
             "LAMBDA_EXECUTOR": "local",
             "DOCKER_HOST": f"unix://{directory}/none.sock",
             "STATE_DIR": directory,

@@ -14,7 +14,10 @@ import threading
 from drill.emulator.adaptations import patches
 
 SUPPORTED = "1.5.33"
-PATCH_MODULES = ("iam", "api_keys", "bedrock", "budgets", "cloudwatch", "events", "functions", "server")
+PATCH_MODULES = (
+    *("iam", "agentcore", "api_keys", "bedrock", "budgets", "cloudtrail", "cloudwatch", "events", "functions"),
+    "server",
+)
 
 
 def check_version() -> None:

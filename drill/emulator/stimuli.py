@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 from drill.emulator.emulator import Emulator
 
@@ -46,6 +48,31 @@ def send_event(
     if answer["FailedEntryCount"]:
         message = f"{source} {detail_type}: {answer['Entries'][0].get('ErrorMessage')}"
         raise StimulusError(message)
+
+
+def tell_of_refused_delete(emulator: Emulator, role: str) -> None:
+    """Tell EventBridge what CloudTrail would: somebody tried to delete a role that has a policy attached."""
+    detail = {
+        "eventVersion": "1.11",
+        "userIdentity": {
+            "type": "IAMUser",
+            "arn": f"arn:aws:iam::{emulator.account}:user/owner",
+            "accountId": emulator.account,
+            "userName": "owner",
+        },
+        "eventTime": datetime.now(UTC).isoformat(timespec="seconds"),
+        "eventSource": "iam.amazonaws.com",
+        "eventName": "DeleteRole",
+        "awsRegion": "us-east-1",
+        "errorCode": "DeleteConflictException",
+        "errorMessage": "Cannot delete entity, must detach all policies first.",
+        "requestParameters": {"roleName": role},
+        "responseElements": None,
+        "eventID": str(uuid4()),
+        "eventType": "AwsApiCall",
+        "recipientAccountId": emulator.account,
+    }
+    send_event(emulator, "aws.iam", "AWS API Call via CloudTrail", detail)
 
 
 def _invoked(functions: Any, arn: str, payload: str) -> dict[str, Any]:  # noqa: ANN401 - a boto3 client

@@ -18,6 +18,9 @@ CONFIG = Config(
 QUICK = CONFIG.merge(Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2}))
 """For the meter: it looks again in a minute, so one endpoint that hangs must not keep it from judging the rest."""
 
+WAITING = CONFIG.merge(Config(read_timeout=120, retries={"mode": "standard", "total_max_attempts": 1}))
+"""For a function whose answer is waited for: asked again after a time-out, it would do it all twice side by side."""
+
 
 @contextmanager
 def named(operation: str) -> Iterator[None]:

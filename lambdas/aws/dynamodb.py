@@ -7,7 +7,9 @@ pk                   sk              body
 ===================  ==============  =================================================================
 ``now``              ``decision``    the last full read's verdict and figures
 ``now``              ``watch``       what it left for the ticks after it
-``now``              ``wanted``      the level the last stop or release wants, and since when (``at``)
+``now``              ``wanted``      the level the last stop or release wants, since when (``at``), and who said so
+``now``              ``alone#``      and what is stopped alone, as `core.scopes` spells it; whether it is ``releasing``
+``now``              ``acting``      who stops or releases at this moment (``who``), and until when at most (``until``)
 ``now``              ``inventory``   the regions found in use, and a mark that changes with what stands there
 ``now``              ``allowance#``  and its words: dollars, expiry, reason, name
 ``decision``         time            a verdict that differs from the one before
@@ -15,6 +17,10 @@ pk                   sk              body
 ``release``          time            who released, why, what was done
 ``series#YYYY-MM``   region#shard    the metric series seen in that month (``series``)
 ``closed``           day#region      what the closed hours of a day cost there, and ``until`` when they go
+``held``             lever#key       what a stop holds down, as it was before; ``mark`` changes when it is held again
+``disarmed``         role/x, user/x  disarmed so that it can be deleted: not to be armed ``until`` then; ``by`` whom
+``arming``           ``next``        when the next arming run begins (``at``), and which event it is for (``by``)
+``told``             a digest        when people were last told of something (``at``), and by which event (``by``)
 ``kept``             its name        a larger document, compressed (``blob``): prices, inventory, cross-check
 ===================  ==============  =================================================================
 """
@@ -25,7 +31,7 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -34,6 +40,7 @@ from lambdas.aws import calls
 from lambdas.core.closed import ClosedDay
 from lambdas.core.errors import AwsCallError, LedgerItemError
 from lambdas.core.levels import Level, Wanted
+from lambdas.core.levers import Held, Remembered
 from lambdas.core.limits import Allowance
 from lambdas.core.memory import Memory
 from lambdas.core.permissions import On, needs
@@ -45,6 +52,11 @@ if TYPE_CHECKING:
 _NOW = "now"
 """All that a tick of the meter needs while nothing is due, in one read."""
 _ALLOWANCE = "allowance#"
+_ALONE = "alone#"
+_HELD = "held"
+_DISARMED = "disarmed"
+UNREADABLE = "unreadable"
+"""The lever of what is held down and cannot be read: there is none of that name, so that a release says it failed."""
 _SHARDS = 16
 """The series of a region are spread over so many items: one holds 400 KB, some 2,400 of them."""
 
@@ -62,6 +74,8 @@ class LedgerTable:
         """Return what every tick needs, in one read."""
         bodies: dict[str, Mapping[str, Any]] = {}
         granted: list[Allowance] = []
+        alone: list[str] = []
+        releasing: list[str] = []
         wanted = Wanted(Level.RELEASED)
         broken: list[str] = []
         mark = ""
@@ -76,6 +90,8 @@ class LedgerTable:
                         wanted = _wanted(body)
                     elif name.startswith(_ALLOWANCE):
                         granted.append(_allowance(body))
+                    elif name.startswith(_ALONE):
+                        (releasing if body.get("releasing") else alone).append(str(body["scope"]))
             except LedgerItemError as error:
                 broken.append(str(error))
         return Memory(
@@ -86,6 +102,8 @@ class LedgerTable:
             bodies.get("inventory"),
             tuple(broken),
             mark,
+            tuple(alone),
+            tuple(releasing),
         )
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
@@ -113,7 +131,7 @@ class LedgerTable:
             "reason": allowance.reason,
             "by": allowance.by,
         }
-        self._put(_NOW, _ALLOWANCE + hashlib.sha256(words.encode()).hexdigest()[:32], body)
+        self._put(_NOW, _ALLOWANCE + _digest(words), body)
 
     @needs("dynamodb:Query", on=On.LEDGER)
     def known_series(self, month: datetime) -> frozenset[Series]:
@@ -153,6 +171,12 @@ class LedgerTable:
                 )
 
     @needs("dynamodb:GetItem", on=On.LEDGER)
+    def in_use(self) -> tuple[str, ...]:
+        """Return the regions the inventory found in use although nobody listed them."""
+        with _decoding("now inventory"):
+            return tuple(map(str, (self._get(_NOW, "inventory") or {}).get("discovered", ())))
+
+    @needs("dynamodb:GetItem", on=On.LEDGER)
     def latest_decision(self) -> Mapping[str, Any] | None:
         """Return the meter's last decision, with its time as ``at``."""
         return self._get(_NOW, "decision")
@@ -168,14 +192,139 @@ class LedgerTable:
     @needs("dynamodb:DeleteItem", on=On.LEDGER)
     def forget_verdict(self) -> None:
         """Forget the meter's last decision: after a release it judges afresh."""
-        with calls.named("dynamodb:DeleteItem"):
-            self._dynamodb.delete_item(TableName=self._table, Key={"pk": {"S": _NOW}, "sk": {"S": "decision"}})
+        self._delete(_NOW, "decision")
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
-    def want(self, level: Level, at: datetime) -> bool:
+    def want(self, wanted: Wanted, at: datetime) -> bool:
         """Keep the level the brake is meant to have from a moment on; False when a later word stands already."""
         stamp = _stamp(at)
-        return self._put_unless_later("wanted", {"level": str(level), "at": stamp}, stamp)
+        body = {
+            "level": str(wanted.level),
+            "at": stamp,
+            "by": wanted.by,
+            "windows": list(wanted.windows),
+            "done": wanted.done,
+        }
+        return self._put_unless_later("wanted", body, stamp)
+
+    @needs("dynamodb:PutItem", on=On.LEDGER)
+    def stop_alone(self, scope: str, reason: str, at: datetime) -> None:
+        """Keep that something is to stay stopped alone."""
+        self._put_alone(scope, {"scope": scope, "reason": reason, "at": _stamp(at)}, "stopped")
+
+    @needs("dynamodb:Query", on=On.LEDGER)
+    def stopped_alone(self, *, releasing: bool = False) -> tuple[str, ...]:
+        """Return what is to stay stopped alone; or what is being released, and may not be yet."""
+        found: list[str] = []
+        for each in self._items(_NOW, prefix=_ALONE):
+            # One that cannot be read must not hide the others; each tick tells of it.
+            with suppress(LedgerItemError), _decoding(each["sk"]["S"]):
+                body = _body(each)
+                found += [str(body["scope"])] if bool(body.get("releasing")) is releasing else []
+        return tuple(found)
+
+    @needs("dynamodb:PutItem", on=On.LEDGER)
+    def release_alone(self, scope: str, at: datetime, *, unless_stopped: bool = False) -> None:
+        """Keep that something is to be stopped alone no more, until that is done."""
+        body = {"scope": scope, "at": _stamp(at), "releasing": True}
+        self._put_alone(scope, body, "releasing", unless="stopped" if unless_stopped else "")
+
+    @needs("dynamodb:DeleteItem", on=On.LEDGER)
+    def released_alone(self, scope: str) -> None:
+        """Forget what is stopped alone no more, unless somebody has stopped it again."""
+        self._delete(_NOW, _ALONE + _digest(scope), "#mark = :mark", "at", "releasing")
+
+    def _put_alone(self, scope: str, body: Mapping[str, Any], state: str, unless: str = "") -> None:
+        only_if: dict[str, Any] = {}
+        if unless:
+            only_if = {
+                "ConditionExpression": "attribute_not_exists(#at) OR #at <> :unless",
+                "ExpressionAttributeNames": {"#at": "at"},
+                "ExpressionAttributeValues": {":unless": {"S": unless}},
+            }
+        item = {
+            "pk": {"S": _NOW},
+            "sk": {"S": _ALONE + _digest(scope)},
+            "at": {"S": state},
+            "body": {"S": json.dumps(body)},
+        }
+        try:
+            with calls.named("dynamodb:PutItem"):
+                self._dynamodb.put_item(TableName=self._table, Item=item, **only_if)
+        except AwsCallError as error:
+            if not (unless and error.code == "ConditionalCheckFailedException"):
+                raise
+
+    @needs("dynamodb:PutItem", "dynamodb:GetItem", on=On.LEDGER)
+    def begin(self, who: str, now: datetime, until: datetime) -> str | None:
+        """Say that a ``stop``, a ``release`` or a ``keep`` begins; return who is at it already, None when nobody is.
+
+        Who only keeps a stop on gives way to both others.
+        """
+        item = {"who": {"S": who}, "until": {"S": _stamp(until)}}
+        try:
+            with calls.named("dynamodb:PutItem"):
+                self._dynamodb.put_item(
+                    TableName=self._table,
+                    Item={"pk": {"S": _NOW}, "sk": {"S": "acting"}, "body": {"S": "{}"}, **item},
+                    # Whoever died at it is waited for no longer than they said.
+                    ConditionExpression="attribute_not_exists(#until) OR #until <= :now"
+                    + (" OR #who = :keep" if who != "keep" else ""),
+                    ExpressionAttributeNames={"#until": "until"} | ({"#who": "who"} if who != "keep" else {}),
+                    ExpressionAttributeValues={":now": {"S": _stamp(now)}}
+                    | ({":keep": {"S": "keep"}} if who != "keep" else {}),
+                )
+        except AwsCallError as error:
+            if error.code != "ConditionalCheckFailedException":
+                raise
+        else:
+            return None
+        with calls.named("dynamodb:GetItem"):
+            found = self._dynamodb.get_item(
+                TableName=self._table, Key={"pk": {"S": _NOW}, "sk": {"S": "acting"}}, ConsistentRead=True
+            )
+        # It may have ended in between; then it is as if it went on a moment longer.
+        other = found.get("Item", {"who": {"S": who}, "until": {"S": ""}})
+        # The SDK tries again when an answer is lost: then it is one's own claim that is in the way.
+        mine = other["until"]["S"] == _stamp(until)
+        return None if other["who"]["S"] == who and mine else other["who"]["S"]
+
+    @needs("dynamodb:DeleteItem", on=On.LEDGER)
+    def end(self, until: datetime) -> None:
+        """Say that what began and was to last until then has ended."""
+        self._delete(_NOW, "acting", "#mark = :mark", "until", _stamp(until))
+
+    @needs("dynamodb:UpdateItem", on=On.LEDGER)
+    def remember(self, held: Held) -> None:
+        """Keep what is about to be held down as it was before. What is remembered already keeps its first words."""
+        body = {"words": held.words, "before": held.before, "lever": held.lever, "key": held.key}
+        with calls.named("dynamodb:UpdateItem"):
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key={"pk": {"S": _HELD}, "sk": {"S": _held_key(held)}},
+                UpdateExpression="SET body = if_not_exists(body, :body) ADD mark :one",
+                ExpressionAttributeValues={":body": {"S": json.dumps(body)}, ":one": {"N": "1"}},
+            )
+
+    @needs("dynamodb:Query", on=On.LEDGER)
+    def held(self) -> Sequence[Remembered]:
+        """Return what stops hold down; what cannot be read as a `Held` of a lever that there is not, with why."""
+        found = []
+        for item in self._items(_HELD):
+            name = item["sk"]["S"]
+            # One item that cannot be read must not keep the others from being put back.
+            try:
+                with _decoding(f"{_HELD} {name}"):
+                    found.append(_remembered(item))
+            except LedgerItemError as error:
+                words = f"{name} by hand, and then delete its item of the ledger ({error})"
+                found.append(Remembered(Held(UNREADABLE, name, words), ""))
+        return found
+
+    @needs("dynamodb:DeleteItem", on=On.LEDGER)
+    def forget(self, remembered: Remembered) -> bool:
+        """Forget what was put back; False when a stop has held it down again since it was read."""
+        return self._delete(_HELD, _held_key(remembered.held), "#mark = :mark", "mark", number=remembered.mark)
 
     @needs("dynamodb:GetItem", on=On.LEDGER)
     def wanted(self) -> Wanted:
@@ -251,6 +400,63 @@ class LedgerTable:
             body: Mapping[str, Any] = json.loads(gzip.decompress(found["Item"]["blob"]["B"]))
             return body
 
+    @needs("dynamodb:Query", on=On.LEDGER)
+    def disarmed(self, now: datetime) -> frozenset[str]:
+        """Return the holders that were disarmed so that they can be deleted, and are not to be armed again yet."""
+        items = self._items(_DISARMED)
+        with _decoding(_DISARMED):
+            return frozenset(item["sk"]["S"] for item in items if _moment(_body(item)["until"]) > now)
+
+    @needs("dynamodb:PutItem", on=On.LEDGER)
+    def remember_disarmed(self, holder: str, until: datetime, by: str) -> None:
+        """Keep that a holder is not to be armed until then, and who tried to delete it."""
+        self._put(_DISARMED, holder, {"until": _stamp(until), "by": by})
+
+    @needs("dynamodb:PutItem", on=On.LEDGER)
+    def claim_arming(self, run: datetime, *, covers: datetime, by: str) -> bool:
+        """Say that an arming run begins at a moment; False when another one covers that moment already.
+
+        ``by`` names the event the run is for: asked again, as Lambda's retries do, it is granted again.
+        """
+        try:
+            with calls.named("dynamodb:PutItem"):
+                self._dynamodb.put_item(
+                    TableName=self._table,
+                    Item={"pk": {"S": "arming"}, "sk": {"S": "next"}, "at": {"S": _stamp(run)}, "by": {"S": by}},
+                    ConditionExpression="attribute_not_exists(#at) OR #at < :covers OR #by = :by",
+                    ExpressionAttributeNames={"#at": "at", "#by": "by"},
+                    ExpressionAttributeValues={":covers": {"S": _stamp(covers)}, ":by": {"S": by}},
+                )
+        except AwsCallError as error:
+            if error.code == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    @needs("dynamodb:PutItem", on=On.LEDGER)
+    def may_tell(self, what: str, now: datetime, *, by: str, unless_since: datetime) -> bool:
+        """Say that people are told of something now; False when they were since then, for another event than ``by``."""
+        try:
+            with calls.named("dynamodb:PutItem"):
+                self._dynamodb.put_item(
+                    TableName=self._table,
+                    Item={
+                        "pk": {"S": "told"},
+                        "sk": {"S": _digest(what)},
+                        "at": {"S": _stamp(now)},
+                        "by": {"S": by},
+                        "body": {"S": json.dumps({"what": what})},
+                    },
+                    ConditionExpression="attribute_not_exists(#at) OR #at < :since OR #by = :by",
+                    ExpressionAttributeNames={"#at": "at", "#by": "by"},
+                    ExpressionAttributeValues={":since": {"S": _stamp(unless_since)}, ":by": {"S": by}},
+                )
+        except AwsCallError as error:
+            if error.code == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
     @needs("dynamodb:PutItem", on=On.LEDGER)
     def record(self, kind: str, at: datetime, body: dict[str, Any]) -> None:
         """Keep a ``stop`` or a ``release``."""
@@ -301,12 +507,34 @@ class LedgerTable:
                 TableName=self._table, Item={"pk": {"S": pk}, "sk": {"S": sk}, "body": {"S": json.dumps(body)}}
             )
 
-    def _items(self, pk: str, *, newest: int | None = None) -> list[Mapping[str, Any]]:
+    def _delete(self, pk: str, sk: str, condition: str = "", name: str = "", text: str = "", number: str = "") -> bool:
+        """Delete an item; with a condition only if its attribute still has that value, and tell whether it had."""
+        only_if: dict[str, Any] = {}
+        if condition:
+            value = {"N": number} if number else {"S": text}
+            only_if = {
+                "ConditionExpression": condition,
+                "ExpressionAttributeNames": {"#mark": name},
+                "ExpressionAttributeValues": {":mark": value},
+            }
+        try:
+            with calls.named("dynamodb:DeleteItem"):
+                self._dynamodb.delete_item(TableName=self._table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, **only_if)
+        except AwsCallError as error:
+            if not (condition and error.code == "ConditionalCheckFailedException"):
+                raise
+            return False
+        return True
+
+    def _items(self, pk: str, *, newest: int | None = None, prefix: str = "") -> list[Mapping[str, Any]]:
+        key, values = "pk = :pk", {":pk": {"S": pk}}
+        if prefix:
+            key, values = f"{key} AND begins_with(sk, :prefix)", values | {":prefix": {"S": prefix}}
         with calls.named("dynamodb:Query"):
             pages = self._dynamodb.get_paginator("query").paginate(
                 TableName=self._table,
-                KeyConditionExpression="pk = :pk",
-                ExpressionAttributeValues={":pk": {"S": pk}},
+                KeyConditionExpression=key,
+                ExpressionAttributeValues=values,
                 ScanIndexForward=newest is None,
                 ConsistentRead=True,
                 PaginationConfig={} if newest is None else {"MaxItems": newest},
@@ -344,7 +572,28 @@ def _allowance(body: Mapping[str, Any]) -> Allowance:
 def _wanted(body: Mapping[str, Any] | None) -> Wanted:
     if body is None:
         return Wanted(Level.RELEASED)
-    return Wanted(Level.named(body["level"]), _moment(body["at"]))
+    # What an older version wrote says neither who nor why: then only a person ends it.
+    return Wanted(
+        Level.named(body["level"]),
+        _moment(body["at"]),
+        str(body.get("by", "")),
+        tuple(map(str, body.get("windows", ()))),
+        bool(body.get("done", True)),
+    )
+
+
+def _remembered(item: Mapping[str, Any]) -> Remembered:
+    body = _body(item)
+    lever, key, words = (str(body[each]) for each in ("lever", "key", "words"))
+    return Remembered(Held(lever, key, words, dict(body["before"])), item["mark"]["N"])
+
+
+def _held_key(held: Held) -> str:
+    return f"{held.lever}#{held.key}"
+
+
+def _digest(words: str) -> str:
+    return hashlib.sha256(words.encode()).hexdigest()[:32]
 
 
 def _series_key(month: datetime) -> str:

@@ -1,56 +1,107 @@
-"""IAM: the guardrail's two policies, and who in the account can spend."""
+"""IAM: the guardrail's three policies, and the groups two of them hang on."""
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lambdas.aws import calls
+from lambdas.core.brake_documents import narrow_scopes
+from lambdas.core.errors import AwsCallError, GuardrailError
 from lambdas.core.levels import Level, level_of
 from lambdas.core.permissions import On, needs
-from lambdas.core.plan import Attach, BrakeState, Detach, PolicyState, Switch
-from lambdas.core.principals import Principal, PrincipalKind, capability_of
+from lambdas.core.plan import Attach, BrakeState, Detach, Join, Leave, PolicyState, Switch, group_of
+from lambdas.core.principals import PrincipalKind
+from lambdas.core.scopes import Scope
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
 
 
-class BrakePolicies:
-    """The brake and the sweep policy. Neither writes a version: that is the installer's alone."""
+_LOOKS = 3
 
-    def __init__(self, client: "IAMClient", *, brake_arn: str, sweep_arn: str) -> None:
+
+class BrakePolicies:
+    """The brake, the sweep and the deny policy. None of this writes a version: that is the installer's alone."""
+
+    def __init__(self, client: "IAMClient", *, brake_arn: str, sweep_arn: str, deny_arn: str) -> None:
         """Take the client and the ARNs."""
         self._iam = client
         self.brake_arn = brake_arn
         self.sweep_arn = sweep_arn
+        self.deny_arn = deny_arn
 
     @needs("iam:ListPolicyVersions", "iam:GetPolicyVersion", on=On.OWN_POLICIES)
     def levels(self) -> BrakeState:
-        """Return both policies without their holders."""
+        """Return the brake and the sweep policy."""
         return BrakeState(self.policy(self.brake_arn), self.policy(self.sweep_arn))
 
     @needs("iam:ListPolicyVersions", "iam:GetPolicyVersion", on=On.OWN_POLICIES)
     def policy(self, arn: str) -> PolicyState:
-        """Return one of the policies without its holders."""
+        """Return one of the two."""
+        for _ in range(_LOOKS - 1):
+            try:
+                return self._policy(arn)
+            except AwsCallError as error:
+                # The writer has put another version in the place of one that was listed: look again.
+                if error.code != "NoSuchEntity":
+                    raise
+        return self._policy(arn)
+
+    def _policy(self, arn: str) -> PolicyState:
         with calls.named("iam:ListPolicyVersions"):
             listed = self._iam.list_policy_versions(PolicyArn=arn)["Versions"]
         current, default = None, ""
+        denied: tuple[Scope, ...] = ()
+        narrow: list[frozenset[Scope]] = []
         versions: dict[Level, str] = {}
         # Oldest first, so that the newest of a level is the one that stays.
         for each in sorted(listed, key=lambda version: int(version["VersionId"].removeprefix("v"))):
             with calls.named("iam:GetPolicyVersion"):
                 found = self._iam.get_policy_version(PolicyArn=arn, VersionId=each["VersionId"])["PolicyVersion"]
             level = level_of(found["Document"])
+            scopes = _scopes(found["Document"])
             if level is not None:
                 versions[level] = each["VersionId"]
+                # An older version of a level too: where one is left, a writer has died before it was done.
+                narrow.append(frozenset(scopes))
             if each["IsDefaultVersion"]:
-                current, default = level, each["VersionId"]
-        return PolicyState(arn, current, versions, default)
+                current, default, denied = level, each["VersionId"], scopes
+        return PolicyState(
+            arn,
+            current,
+            versions,
+            default,
+            denied,
+            narrow[0].intersection(*narrow) if narrow else frozenset(),
+            frozenset().union(*narrow),
+        )
 
     @needs("iam:ListEntitiesForPolicy", on=On.OWN_POLICIES)
     def holders(self, policy_arn: str) -> frozenset[str]:
         """Return whom a policy is attached to, as ``role/name`` and ``user/name``."""
         return holders_of(self._iam, policy_arn)
 
-    @needs("iam:SetDefaultPolicyVersion", on=On.OWN_POLICIES)
+    @needs("iam:GetGroup", on=On.OWN_GROUPS_BY_NAME)
+    def members(self, policy_arn: str) -> frozenset[str]:
+        """Return who is in the group of a policy, as ``user/name``; nobody where there is no such group."""
+        try:
+            with calls.named("iam:GetGroup"):
+                pages = list(self._iam.get_paginator("get_group").paginate(GroupName=group_of(policy_arn)))
+        except AwsCallError as error:
+            if error.code == "NoSuchEntity":
+                return frozenset()
+            raise
+        return frozenset(f"user/{each['UserName']}" for page in pages for each in page["Users"])
+
+    @needs("iam:GetGroup", "iam:ListAttachedGroupPolicies", on=On.OWN_GROUPS_BY_NAME)
+    def reached(self, policy_arn: str) -> frozenset[str]:
+        """Return whom a policy reaches through its group: nobody where somebody took the policy off it."""
+        members = self.members(policy_arn)
+        if not members:
+            return members
+        with calls.named("iam:ListAttachedGroupPolicies"):
+            held = self._iam.list_attached_group_policies(GroupName=group_of(policy_arn))["AttachedPolicies"]
+        return members if policy_arn in {each["PolicyArn"] for each in held} else frozenset()
+
+    @needs("iam:SetDefaultPolicyVersion", on=On.LEVEL_POLICIES)
     def switch(self, step: Switch) -> None:
         """Make a version the default one."""
         with calls.named("iam:SetDefaultPolicyVersion"):
@@ -66,16 +117,46 @@ class BrakePolicies:
         """Attach the sweep policy."""
         _attach(self._iam, self.sweep_arn, step.holder)
 
+    @needs("iam:AttachRolePolicy", "iam:AttachUserPolicy", on=On.PRINCIPALS_WITH_DENY)
+    def deny(self, step: Attach) -> None:
+        """Attach the deny policy."""
+        _attach(self._iam, self.deny_arn, step.holder)
+
+    @needs("iam:AddUserToGroup", on=On.OWN_GROUPS)
+    def join(self, step: Join) -> None:
+        """Add a user to a group of ours."""
+        with calls.named("iam:AddUserToGroup"):
+            self._iam.add_user_to_group(GroupName=step.group, UserName=_split(step.holder)[1])
+
     @needs("iam:DetachRolePolicy", "iam:DetachUserPolicy", on=On.PRINCIPALS_WITH_SWEEP)
+    @needs("iam:DetachRolePolicy", "iam:DetachUserPolicy", on=On.PRINCIPALS_WITH_DENY)
     def leave(self, step: Detach) -> None:
-        """Detach the sweep policy."""
-        detach(self._iam, self.sweep_arn, step.holder)
+        """Detach the sweep or the deny policy."""
+        detach(self._iam, step.policy_arn, step.holder)
+
+    @needs("iam:RemoveUserFromGroup", on=On.OWN_GROUPS)
+    def part(self, step: Leave) -> None:
+        """Take a user out of a group of ours."""
+        with calls.named("iam:RemoveUserFromGroup"):
+            self._iam.remove_user_from_group(GroupName=step.group, UserName=_split(step.holder)[1])
+
+
+def _scopes(document: Any) -> tuple[Scope, ...]:  # noqa: ANN401 - botocore has decoded it
+    try:
+        return narrow_scopes(document)
+    except GuardrailError:
+        # Edited by hand: a switch must not wait for that. What is wanted is asked of the writer, who tells.
+        return ()
 
 
 def holders_of(client: "IAMClient", policy_arn: str) -> frozenset[str]:
     """Return whom a policy is attached to; groups are not among them, the guardrail attaches to none."""
     with calls.named("iam:ListEntitiesForPolicy"):
-        pages = list(client.get_paginator("list_entities_for_policy").paginate(PolicyArn=policy_arn))
+        # Not who has it as a permissions boundary: that denies nothing.
+        asked = client.get_paginator("list_entities_for_policy").paginate(
+            PolicyArn=policy_arn, PolicyUsageFilter="PermissionsPolicy"
+        )
+        pages = list(asked)
     return frozenset(
         holder
         for page in pages
@@ -110,70 +191,3 @@ def detach(client: "IAMClient", policy_arn: str, holder: str) -> None:
 def _split(holder: str) -> tuple[PrincipalKind, str]:
     kind, _, name = holder.partition("/")
     return PrincipalKind(kind), name
-
-
-class Account:
-    """All roles and users of the account."""
-
-    def __init__(self, client: "IAMClient", *, external_anthropic: bool) -> None:
-        """Take the client, and whether Claude Platform on AWS counts as Bedrock spend."""
-        self._iam = client
-        self._external_anthropic = external_anthropic
-
-    @needs("iam:GetAccountAuthorizationDetails", on=On.EVERYTHING)
-    def principals(self) -> Sequence[Principal]:
-        """Return all roles and users with their capability."""
-        with calls.named("iam:GetAccountAuthorizationDetails"):
-            pages = list(
-                self._iam.get_paginator("get_account_authorization_details").paginate(
-                    # Without a filter everything comes, the policies' documents included.
-                    PaginationConfig={"PageSize": 1000}
-                )
-            )
-        managed = {
-            policy["Arn"]: next(
-                (version["Document"] for version in policy["PolicyVersionList"] if version["IsDefaultVersion"]), None
-            )
-            for page in pages
-            for policy in page.get("Policies", ())
-        }
-        groups = {group["GroupName"]: group for page in pages for group in page.get("GroupDetailList", ())}
-        return [
-            *(
-                self._principal(PrincipalKind.ROLE, each, managed, {})
-                for page in pages
-                for each in page["RoleDetailList"]
-            ),
-            *(
-                self._principal(PrincipalKind.USER, each, managed, groups)
-                for page in pages
-                for each in page["UserDetailList"]
-            ),
-        ]
-
-    def _principal(
-        self, kind: PrincipalKind, details: Mapping[str, Any], managed: Mapping[str, Any], groups: Mapping[str, Any]
-    ) -> Principal:
-        name = details["RoleName" if kind is PrincipalKind.ROLE else "UserName"]
-        # A group that is not in the answer could allow anything: an empty one stands for a policy unread.
-        unread: dict[str, Any] = {"GroupPolicyList": [{"PolicyDocument": None}]}
-        member_of = [groups.get(group, unread) for group in details.get("GroupList", ())]
-        attached = [each["PolicyArn"] for each in details.get("AttachedManagedPolicies", ())]
-        documents = [
-            *(each.get("PolicyDocument") for each in details.get("RolePolicyList", details.get("UserPolicyList", ()))),
-            *(managed.get(arn) for arn in attached),
-            *(each.get("PolicyDocument") for group in member_of for each in group.get("GroupPolicyList", ())),
-            *(
-                managed.get(each["PolicyArn"])
-                for group in member_of
-                for each in group.get("AttachedManagedPolicies", ())
-            ),
-        ]
-        return Principal(
-            arn=details["Arn"],
-            kind=kind,
-            name=name,
-            path=details["Path"],
-            capability=capability_of(documents, external_anthropic=self._external_anthropic),
-            attached=frozenset(attached),
-        )

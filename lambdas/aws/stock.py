@@ -141,6 +141,7 @@ class Stock:
         ]
 
     @needs("bedrock:ListMarketplaceModelEndpoints", "bedrock:GetMarketplaceModelEndpoint", on=On.EVERYTHING)
+    @needs("sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig", on=On.INSTANCE_DETAILS)
     def endpoints(self, region: str) -> Sequence[Holding]:
         """Return marketplace endpoints, which are SageMaker instances."""
         bedrock = self._bedrock(region)

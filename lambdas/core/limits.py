@@ -48,6 +48,8 @@ class Limit:
     window: Window
     usd: Decimal
     ladder: Ladder
+    hold: bool = False
+    """Whether a stop for it lasts until a person releases it, rather than until the window rolls over."""
 
     def __str__(self) -> str:
         """Return the words for people: ``$50/day``."""

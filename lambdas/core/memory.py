@@ -25,3 +25,7 @@ class Memory:
     broken: tuple[str, ...] = ()
     watch_mark: str = ""
     """Tells this watch from any other."""
+    narrow: tuple[str, ...] = ()
+    """What is stopped alone, as `core.scopes` spells it."""
+    releasing: tuple[str, ...] = ()
+    """What is to be stopped alone no more, and may be still."""

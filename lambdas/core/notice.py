@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 from lambdas.core.levels import Level
 
 if TYPE_CHECKING:  # the kill path composes mail too and must not load what the meter needs
+    from lambdas.core.aftermath import Burning
     from lambdas.core.crosscheck import CrossCheck
     from lambdas.core.decision import Decision
+    from lambdas.core.iam_events import Drift, RefusedDelete
+    from lambdas.core.levers import Held
     from lambdas.core.price_list import Pending
+    from lambdas.core.proof import Proof
     from lambdas.core.spend import Spend
 
 _MAX_SUBJECT = 100
@@ -99,33 +103,53 @@ class StopReport:
     """How the brake stood before: its level, and the default version of each policy."""
     verified: bool = False
     """Whether reading back showed the level and every attachment."""
+    left: int = 0
+    """How many steps there was no time for; another run goes on with them."""
+    alone: tuple[str, ...] = ()
+    """What is stopped alone, as `core.scopes` spells it."""
+    proof: Proof | None = None
+    """What IAM's simulator says of a sample; None when it was not asked."""
+    held: tuple[Held, ...] = ()
+    """What was held down, as it was before."""
 
     @property
     def complete(self) -> bool:
         """Tell whether everybody who can be stopped was."""
-        return not self.failed and self.verified
+        return not self.failed and not self.left and self.verified
 
     @property
     def headline(self) -> str:
         """One sentence that says what happened."""
         if not self.enforced:
             return f"Report-only: Bedrock would have been set to {self.level}; nothing was touched."
+        if self.level is Level.RELEASED:
+            whom = ", ".join(self.alone)
+            if self.complete and not self.uncovered:
+                return f"Stopped alone: {whom}. {len(self.done)} steps done."
+            return f"NOT fully stopped alone: {whom}; {len(self.failed) + len(self.uncovered)} steps failed."
         what = "stopped" if self.level is Level.STOP else "stepped down"
         if self.complete:
-            return f"Bedrock is {what}. {len(self.done)} steps done; {self.armed} principals were armed beforehand."
+            beyond = f" OUT OF REACH: {len(self.uncovered)}." if self.uncovered else ""
+            done = f"{len(self.done)} steps done; {self.armed} principals were armed beforehand."
+            return f"Bedrock is {what}. {done}{beyond}"
         unconfirmed = "" if self.verified else ", and reading back did not confirm it"
-        return f"Bedrock is NOT fully {what}: {len(self.failed)} steps failed{unconfirmed}."
+        left = f", {self.left} more go on in another run" if self.left else ""
+        return f"Bedrock is NOT fully {what}: {len(self.failed)} steps failed{left}{unconfirmed}."
 
 
 def stop_notice(report: StopReport, spend: SpendSummary, links: Links) -> Notice:
     """Compose the mail about a stop or step-down."""
     mark = "" if report.complete or not report.enforced else "NOT FULLY "
-    word = "STOPPED" if report.level is Level.STOP else "STEPPED DOWN"
-    subject = f"Bedrock spend: {mark}{word}" if report.enforced else f"Bedrock spend: would have {word} (report-only)"
+    word = {Level.STOP: "STOPPED", Level.STEP_DOWN: "STEPPED DOWN"}.get(report.level, "STOPPED ALONE")
+    beyond = f", {len(report.uncovered)} out of reach" if report.uncovered else ""
+    subject = f"Bedrock spend: {mark}{word}{beyond}"
+    subject = subject if report.enforced else f"Bedrock spend: would have {word} (report-only)"
     lines = [report.headline, "", f"Why: {report.reason}", *spend.lines()]
     lines += _listed("Done:" if report.enforced else "Would have done:", report.done)
     lines += _listed("FAILED, tried again each minute:", _pairs(report.failed))
-    lines += _listed("NOT stopped, IAM cannot reach them:", _pairs(report.uncovered))
+    lines += _listed("NOT stopped, out of reach:", _pairs(report.uncovered))
+    lines += ["", f"{report.proof}."] if report.proof is not None else []
+    lines += _listed("Also stopped alone:", report.alone) if report.level > Level.RELEASED else []
     lines += ["", "Let it go on:", links.release]
     return _notice(subject, lines, links)
 
@@ -135,6 +159,21 @@ def warn_notice(decision: Decision, spend: SpendSummary, links: Links) -> Notice
     lines = [f"Warning: {decision.reason}", "", *spend.lines()]
     lines += ["", "Nothing was stopped. Stop now:", links.kill]
     return _notice("Bedrock spend: warning", lines, links)
+
+
+def still_burning_notice(burning: Burning, level: Level, exempt: Sequence[str], next_rung: str, links: Links) -> Notice:
+    """Compose the mail about usage that goes on although it is denied; ``next_rung`` says what is done about it."""
+    what = "the stop" if level is Level.STOP else "the step-down"
+    lines = [f"Bedrock is STILL USED minutes after {what} should have ended it: {burning.minutes} minutes were seen."]
+    lines += _listed(
+        "Still used, dearest minute each:", (f"${usd:.2f} a minute {each}" for each, usd in burning.usd.items())
+    )
+    lines += ["", next_rung, "The token metrics do not tell who calls. CloudTrail does: Event history, event source"]
+    lines += ["bedrock.amazonaws.com, event names InvokeModel, Converse and their streams, in that region."]
+    lines += _listed("Exempt, so allowed to go on; it may be they:", exempt)
+    lines += ["", "Calls that began long before may end late. This is mailed again every 15 minutes while it lasts."]
+    lines += ["", "Stop again, and see what it cannot reach:", links.kill]
+    return _notice(f"Bedrock spend: STILL BURNING after {what}", lines, links)
 
 
 def gap_notice(gaps: Sequence[str], links: Links) -> Notice:
@@ -222,15 +261,59 @@ def _amounts(usd: Mapping[str, Decimal]) -> list[str]:
 
 
 def release_notice(
-    reason: str, by: str, done: Sequence[str], failed: Mapping[str, str], allowance: str | None, links: Links
+    reason: str,
+    by: str,
+    done: Sequence[str],
+    failed: Mapping[str, str],
+    allowance: str | None,
+    links: Links,
+    scope: str | None = None,
+    *,
+    overruled: bool = False,
 ) -> Notice:
-    """Compose the mail about a release."""
-    lines = [f"Released by {by}: {reason}"]
+    """Compose the mail about a release: of the account, or of what was stopped alone; a later stop may overrule it."""
+    lines = [f"Released by {by}: {reason}" if scope is None else f"{scope} released by {by}: {reason}"]
     lines += [f"Allowance: {allowance}"] if allowance else []
     lines += _listed("Done:", done)
-    lines += _listed("FAILED, run release again:", _pairs(failed))
+    lines += _listed("FAILED, tried again each minute; or run release again:", _pairs(failed))
     lines += ["", "Stop again:", links.kill]
-    return _notice("Bedrock spend: released" if not failed else "Bedrock spend: NOT FULLY released", lines, links)
+    subject = "NOT FULLY released" if failed else "released"
+    subject = "STOPPED again, while it was being released" if overruled else subject
+    return _notice(f"Bedrock spend: {subject}", lines, links)
+
+
+def arming_notice(
+    full: Mapping[str, str], lacking: Mapping[str, Sequence[str]], add: Sequence[str], links: Links
+) -> Notice:
+    """Compose the mail about those a stop would not reach as it should; ``add`` is how a permission set is mended."""
+    lines = ["The brake policy cannot be attached to everybody who can spend. This is mailed once for each."]
+    lines += _listed("No free slot for a policy:", _pairs(full))
+    lines += _listed(
+        "Permission sets of IAM Identity Center without it, and their roles:",
+        (f"{name}: {', '.join(roles)}" for name, roles in lacking.items()),
+    )
+    lines += _listed("To add it, where IAM Identity Center is administered:", add)
+    lines += ["", "Nothing is stopped."]
+    return _notice("Bedrock spend: some could not be stopped", lines, links)
+
+
+def drift_notice(drift: Drift, level: str, links: Links) -> Notice:
+    """Compose the mail about somebody who changed what is the guardrail's."""
+    lines = [f"Somebody changed what belongs to the guardrail: {drift.what}", f"Who: {drift.by}"]
+    lines += [f"When: {drift.at:%Y-%m-%d %H:%M:%S} UTC", f"The brake stood at: {level}", ""]
+    lines += ["What is to be stopped is being stopped again; in peace whoever still exists is armed again."]
+    lines += ["If it was taken off only to delete the principal, all is well. Otherwise ask them why."]
+    lines += ["More of the same by the same caller within an hour is in the log of the arm function alone."]
+    return _notice("Bedrock spend: somebody changed the brake", lines, links)
+
+
+def held_delete_notice(delete: RefusedDelete, why: str, brake_arn: str, links: Links) -> Notice:
+    """Compose the mail about a deletion that the brake policy is in the way of while it is needed."""
+    kind, _, name = delete.holder.partition("/")
+    lines = [f"{delete.by} tried to delete {delete.holder}. IAM refused: a policy of the guardrail is attached."]
+    lines += [f"It was left attached: {why}.", "", "Release first, or take it off by hand:"]
+    lines += [f"aws iam detach-{kind}-policy --{kind}-name {name} --policy-arn {brake_arn}", "", "Release:"]
+    return _notice("Bedrock spend: a deletion has to wait", [*lines, links.release], links)
 
 
 def _pairs(reasons: Mapping[str, str]) -> list[str]:

@@ -202,7 +202,11 @@ class _Row:
 
     def anywhere_on(self, day: date) -> list[_ByTier]:
         """Return the prices of a day in each place of AWS's commercial partition."""
-        return [self._in(each, day) for each in self.at if each != "us-gov"]
+        return list(self.places_on(day).values())
+
+    def places_on(self, day: date) -> dict[str, _ByTier]:
+        """Return the same by place."""
+        return {each: self._in(each, day) for each in self.at if each != "us-gov"}
 
     def _in(self, place: str, day: date) -> _ByTier:
         """Return the prices of that day; before the first change, the first ones."""
@@ -319,11 +323,26 @@ class PriceTable:
         """
         dear: list[str] = []
         others: list[str] = []
-        for row in self._rows:
-            output = _worst(_dearest(each.get(Tier.STANDARD, {}) for each in row.anywhere_on(day)), "output")
-            (dear if output is not None and output > output_usd else others).append(row.id)
+        for name in sorted(self.ids):
+            output = self._dearest_output(name, day)
+            (dear if output is not None and output > output_usd else others).append(name)
         signs = {sign for name in dear for sign in _beginnings(name, others)}
         return tuple(sorted(signs)), tuple(f"={name}" for name in others)
+
+    def _dearest_output(self, bare: str, day: date) -> Decimal | None:
+        """Return the price of output in the standard tier in the dearest place of AWS's commercial partition."""
+        row, listed = self._row_of.get(bare), self._listed.get(bare, ())
+        places: Mapping[str, _ByTier] = row.places_on(day) if row else {ANYWHERE: {}}
+        worst: list[Decimal] = []
+        for place, by_tier in places.items():
+            # A region's name ends in a digit; what holds anywhere holds for every way to call.
+            profile = Scope.GLOBAL if place == "global" else Scope.GEO
+            scopes = tuple(Scope) if place == ANYWHERE else (Scope.IN_REGION,) if place[-1].isdigit() else (profile,)
+            for scope in scopes:
+                own = _in_force(listed, scope, None, day)
+                usd = _worst({**by_tier.get(Tier.STANDARD, {}), **own.get(Tier.STANDARD, {})}, "output")
+                worst += [] if usd is None else [usd]
+        return max(worst, default=None)
 
     def _since(self, day: date) -> date:
         """Return the last day up to this one on which any price changed: in between all is looked up once."""

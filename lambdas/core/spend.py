@@ -55,6 +55,8 @@ class Priced:
     dearest: Mapping[tuple[Source, Kind], Decimal] = field(default_factory=dict)
     """USD of one unit at the dearest price that some usage had."""
     gaps: tuple[str, ...] = ()
+    by_minute: Mapping[datetime, Mapping[tuple[str, str], Decimal]] = field(default_factory=dict)
+    """USD of the last minutes by model and region: whatever was used is there, though it cost nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def priced(reading: Reading, prices: PriceTable, behind: Behind) -> Priced:
 
     hours: dict[str, dict[datetime, dict[str, Cost]]] = {}
     minutes: defaultdict[datetime, Decimal] = defaultdict(Decimal)
+    by_minute: defaultdict[datetime, defaultdict[tuple[str, str], Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     for slot, cost in costs:
         label = f"{slot.model} ({slot.source.region})"
         hour = slot.start.replace(minute=0)
@@ -130,7 +133,9 @@ def priced(reading: Reading, prices: PriceTable, behind: Behind) -> Priced:
         models[label] = models.get(label, NOTHING).plus(cost)
         if slot.seconds == MINUTE:
             minutes[slot.start] += cost.usd
-    return Priced(reading.taken_at, hours, minutes, dearest, reading.gaps)
+            if slot.kind is not Kind.CALLS and any(used.get(slot, {Tier.UNKNOWN: 1}).values()):
+                by_minute[slot.start][slot.model, slot.source.region] += cost.usd
+    return Priced(reading.taken_at, hours, minutes, dearest, reading.gaps, by_minute)
 
 
 def spend_of(

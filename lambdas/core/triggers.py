@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 
 from lambdas.core.errors import RefusedError
 from lambdas.core.limits import Allowance
+from lambdas.core.scopes import Scope, parse_scope
 
 # --- AWS Budgets -----------------------------------------------------------------------------------------------
 
@@ -57,26 +58,40 @@ def parse_budget_message(text: str, *, account_id: str, budget_name: str) -> Bud
 # --- the kill function -----------------------------------------------------------------------------------------
 
 ACCOUNT_SCOPE = "account"
+EVERYTHING = "everything"
+_LONGEST = 500
+"""Of what somebody says: a mail holds 256 KB and an item of the ledger 400, of which a reason is the least part."""
 
 
-def parse_kill(event: object) -> str:
-    """Return the reason for a kill. Any event at all kills the account: at 3 a.m. nobody composes JSON.
+def parse_kill(event: object, *, account_id: str) -> tuple[str, Scope | None]:
+    """Return the reason for a kill and what to kill alone, None for the whole account.
 
-    Only an explicit scope can narrow it; one that is not understood is refused with a RefusedError, because
-    stopping everybody is not what was asked for.
+    Any event at all kills the account: at 3 a.m. nobody composes JSON. Only an explicit scope can narrow it; one
+    that is not understood is refused with a RefusedError, because stopping everybody is not what was asked for.
     """
     if not isinstance(event, Mapping):
-        return "killed from the console"
-    scope = event.get("scope", ACCOUNT_SCOPE)
-    if scope not in (None, ACCOUNT_SCOPE):
-        msg = f'scope {scope!r} is not known, nothing was stopped: use {{}} or {{"scope": "{ACCOUNT_SCOPE}"}}'
-        raise RefusedError(msg)
+        return "killed from the console", None
+    named = event.get("scope", ACCOUNT_SCOPE)
+    scope = None if named in (None, ACCOUNT_SCOPE) else _scope(named, "stopped", account_id)
     reason = event.get("reason")
-    return (
-        f"killed from the console: {reason}"
-        if isinstance(reason, str) and reason.strip()
-        else "killed from the console"
-    )
+    said = isinstance(reason, str) and reason.strip()
+    return (f"killed from the console: {_cut(str(reason))}" if said else "killed from the console"), scope
+
+
+def _cut(words: str) -> str:
+    words = words.strip()
+    return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 3]}..."
+
+
+def _scope(named: object, what: str, account_id: str) -> Scope:
+    if not isinstance(named, str):
+        msg = f'nothing was {what}: "scope" must be a text like "role/agent"; leave it out for the account'
+        raise RefusedError(msg)
+    try:
+        return parse_scope(named, account_id=account_id)
+    except RefusedError as error:
+        msg = f"nothing was {what}: {error}"
+        raise RefusedError(msg) from error
 
 
 # --- the release function --------------------------------------------------------------------------------------
@@ -91,19 +106,25 @@ class ReleaseRequest:
 
     reason: str
     by: str
-    allowance: Allowance | None
+    allowance: Allowance | None = None
+    account: bool = True
+    """Whether the account-wide stop is released."""
+    scopes: tuple[Scope, ...] = ()
+    """What is to be stopped alone no more."""
+    everything: bool = False
+    """Whether all that is stopped alone is released too."""
 
 
-def parse_release(event: object, *, now: datetime) -> ReleaseRequest:
-    """Read ``{"confirm": "RELEASE", "reason": …, "by": …, "allowance": {"usd": …, "hours": …}}``.
+def parse_release(event: object, *, now: datetime, account_id: str) -> ReleaseRequest:
+    """Read ``{"confirm": "RELEASE", "reason": …, "by": …, "scope": …, "allowance": {"usd": …, "hours": …}}``.
 
     Raises RefusedError, naming the key and the rule, for anything less.
     """
     if not isinstance(event, Mapping) or event.get("confirm") != RELEASE_WORD:
         msg = f'nothing was released: the event must be {{"confirm": "{RELEASE_WORD}", "reason": "why it is safe now"}}'
         raise RefusedError(msg)
-    if unknown := sorted(map(str, event.keys() - {"confirm", "reason", "by", "allowance"})):
-        msg = f"nothing was released: unknown key {', '.join(unknown)}; known are confirm, reason, by, allowance"
+    if unknown := sorted(map(str, event.keys() - {"confirm", "reason", "by", "scope", "allowance"})):
+        msg = f"nothing was released: unknown key {', '.join(unknown)}; known are confirm, reason, by, scope, allowance"
         raise RefusedError(msg)
     reason, by = event.get("reason"), event.get("by", "the console")
     if not isinstance(reason, str) or not reason.strip():
@@ -112,9 +133,48 @@ def parse_release(event: object, *, now: datetime) -> ReleaseRequest:
     if not isinstance(by, str) or not by.strip():
         msg = 'nothing was released: "by" must be a name'
         raise RefusedError(msg)
+    reason, by = _cut(reason), _cut(by)
     raw = event.get("allowance")
-    allowance = None if raw is None else _allowance(raw, reason.strip(), by.strip(), now)
-    return ReleaseRequest(reason.strip(), by.strip(), allowance)
+    allowance = None if raw is None else _allowance(raw, reason, by, now)
+    # What is there and says nothing, as an empty variable of a shell does, is not the account.
+    named = event.get("scope")
+    everything = named == EVERYTHING
+    scope = None if named in (None, ACCOUNT_SCOPE) or everything else _scope(named, "released", account_id)
+    return ReleaseRequest(reason, by, allowance, scope is None, (scope,) if scope else (), everything)
+
+
+def is_the_end(stack_status: str) -> bool:
+    """Tell whether CloudFormation takes the stack away as a whole, and not one resource of it in an update."""
+    # What is rolled back to nothing may have been stopped by hand in the minute it stood.
+    return stack_status in {"DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"}
+
+
+@dataclass(frozen=True, slots=True)
+class AutomaticRelease:
+    """The meter's word that the window which called for a stop has rolled over, or that a release did not finish."""
+
+    at: datetime
+    reason: str
+    windows: tuple[str, ...]
+    """Empty to finish a release a person has asked for."""
+    scopes: tuple[str, ...] = ()
+    """What a person has released alone, likewise."""
+
+
+def parse_automatic_release(event: object) -> AutomaticRelease | None:
+    """Read what the meter sends; None for what somebody else does. Raises RefusedError."""
+    if not isinstance(event, Mapping) or event.get("source") != "meter":
+        return None
+    try:
+        at, windows, reason = datetime.fromisoformat(event["at"]), event["windows"], event["reason"]
+        scopes = event.get("scopes", [])
+        if at.tzinfo is None or not isinstance(reason, str) or not all(isinstance(x, list) for x in (windows, scopes)):
+            msg = "a moment without a time zone, or windows that are no list"
+            raise TypeError(msg)  # noqa: TRY301 - told below with the others
+    except (KeyError, ValueError, TypeError) as error:
+        msg = f"a request of the meter that cannot be read ({error!r}): nothing was released; deploy the stack again"
+        raise RefusedError(msg) from error
+    return AutomaticRelease(at, reason, tuple(map(str, windows)), tuple(map(str, scopes)))
 
 
 def _allowance(raw: object, reason: str, by: str, now: datetime) -> Allowance:

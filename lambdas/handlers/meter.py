@@ -11,7 +11,7 @@ from lambdas import metering
 from lambdas.aws.calls import QUICK
 from lambdas.aws.cloudwatch import TokenMetrics
 from lambdas.aws.dynamodb import LedgerTable
-from lambdas.aws.functions import StopFunction
+from lambdas.aws.functions import ReleaseFunction, StopFunction
 from lambdas.aws.iam import BrakePolicies
 from lambdas.aws.sns import NoticeTopic
 from lambdas.core.errors import UnfinishedError
@@ -23,7 +23,7 @@ _CLOUDWATCH = (TokenMetrics.glance, TokenMetrics.listed, TokenMetrics.probe, Tok
 _TICK = (LedgerTable.memory, LedgerTable.note_watch, LedgerTable.record_decision)
 _HOURS = (LedgerTable.closed_days, LedgerTable.close, LedgerTable.kept)
 _SERIES = (LedgerTable.known_series, LedgerTable.remember_series)
-_BRAKE = (BrakePolicies.levels, BrakePolicies.holders, StopFunction.ask, NoticeTopic.send)
+_BRAKE = (BrakePolicies.levels, BrakePolicies.holders, StopFunction.ask, ReleaseFunction.ask, NoticeTopic.send)
 USES = (*_CLOUDWATCH, *_TICK, *_HOURS, *_SERIES, *_BRAKE)
 
 logger = Logger(service="meter")

@@ -10,17 +10,17 @@ from aws_lambda_powertools.utilities.data_classes import SNSEvent
 from lambdas.aws.budgets import Budget
 from lambdas.aws.dynamodb import LedgerTable
 from lambdas.core.errors import RefusedError, UnfinishedError
-from lambdas.handlers.kill import STOPPING
 from lambdas.stopping import StopRequest, parse_meter_request
-from lambdas.wiring import Wiring
+from lambdas.uses import STOPPING
+from lambdas.wiring import Deadline, Wiring
 
-USES = (*STOPPING, LedgerTable.wanted, LedgerTable.last, Budget.figures)
+USES = (*STOPPING, LedgerTable.stopped_alone, Budget.figures)
 
 logger = Logger(service="stop")
 
 
 @logger.inject_lambda_context
-def handler(event: object, _context: object) -> dict[str, Any]:
+def handler(event: object, context: Deadline) -> dict[str, Any]:
     """Act on one request. What is refused changes nothing, is logged, and is not tried again."""
     wiring, now = Wiring(), datetime.now(UTC)
     try:
@@ -30,11 +30,12 @@ def handler(event: object, _context: object) -> dict[str, Any]:
         return {"summary": f"Refused: {error}"}
     if request is None:
         return {"summary": "A budget warning was passed on; nothing was stopped."}
-    result = wiring.stop(request, now)
+    result = wiring.stop(request, context, now)
     answer = result.answer(wiring.links)
     logger.warning("stop", answer=answer)
     report = result.report
-    if (report is not None and report.enforced and not report.complete) or "mail" in result.untold:
+    unfinished = bool(result.untold) if report is None else report.enforced and not report.complete
+    if unfinished or "mail" in result.untold:
         raise UnfinishedError(json.dumps(answer))
     return answer
 

@@ -39,6 +39,15 @@ principals = ["role/ops/break-glass", "user/on-call*"]
 [options]
 external_anthropic = true
 keep_ledger = true
+inline_deny = true
+[work]
+irreversible = ["provisioned-throughput", "marketplace-endpoint", "custom-model-deployment"]
+spare = ["batch-job"]
+[detach]
+policies = ["policy/team/bedrock-use", "arn:aws:iam::aws:policy/AmazonBedrockFullAccess"]
+[organization]
+management_account = "999999999999"
+account = "123456789012"
 """
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from lambdas.core.permissions import permissions_of
 from stacks.configuration import Configuration
+from stacks.grants import Reach
 from tests.infra.judge import ACCOUNT
 
 REGION = "us-east-1"
@@ -29,6 +30,7 @@ _ARNS = {
     "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{{}}",
     "AWS::Events::Rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{{}}",
     "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role{{}}",
+    "AWS::Organizations::Policy": "arn:aws:organizations::999999999999:policy/o-exampleorgid/service_control_policy/{}",
 }
 _NAME_PROPERTIES = ("FunctionName", "RoleName", "TopicName", "TableName", "LogGroupName", "PolicyName")
 
@@ -48,6 +50,7 @@ class Function:
     role_id: str
     role_arn: str
     statements: list[Mapping[str, Any]]
+    reach: Reach
 
     @property
     def word(self) -> str:
@@ -73,8 +76,9 @@ class Function:
 
     @property
     def declared(self) -> set[str]:
-        """The actions the methods declare that the handler says it uses."""
-        return {action for each in permissions_of(self.handler.USES) for action in each.actions}
+        """The actions the methods declare that the handler says it uses, without those of modes that are off."""
+        permissions = permissions_of(self.handler.USES)
+        return {action for each in permissions if self.reach.grants(each.on) for action in each.actions}
 
 
 @dataclass(frozen=True)
@@ -146,12 +150,35 @@ class Synthesized:
         role_id = properties["Role"]["Fn::GetAtt"][0]
         statements = [
             self.resolved(statement)
-            for policy in self.of_type("AWS::IAM::Policy").values()
+            for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
+            for policy in self.of_type(kind).values()
             if {"Ref": role_id} in policy["Properties"]["Roles"]
             for statement in policy["Properties"]["PolicyDocument"]["Statement"]
         ]
         return Function(
-            logical_id, handler, self.resolved(properties), role_id, self.resolved(properties["Role"]), statements
+            logical_id,
+            handler,
+            self.resolved(properties),
+            role_id,
+            self.resolved(properties["Role"]),
+            statements,
+            self._reach,
+        )
+
+    @property
+    def _reach(self) -> Reach:
+        """Which modes are on; the ARNs do not matter."""
+        settings = self.configuration.settings
+        return Reach(
+            "",
+            "",
+            settings.own_path,
+            settings.exempt,
+            allow_policies=settings.detach,
+            organization_role_arn=settings.organization.role_arn if settings.organization else "",
+            gateways=settings.gateway_percent is not None,
+            irreversible=settings.work.irreversible,
+            inline_function_arn="inline" if settings.inline_deny else "",
         )
 
     def needs(self, logical_id: str) -> set[str]:

@@ -71,7 +71,7 @@ def test_every_module_imports_from_the_asset_and_the_runtime_alone(imported, ass
     assert handlers == {
         f"lambdas.handlers.{word}"
         for word in (
-            *("arm", "crosscheck", "install", "inventory", "kill"),
+            *("arm", "crosscheck", "disarm", "inline", "install", "inventory", "kill"),
             *("meter", "prices", "release", "status", "stop"),
         )
     }

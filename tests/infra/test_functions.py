@@ -1,5 +1,6 @@
 """What every function of the stack has, whatever it does."""
 
+import json
 import os
 
 import pytest
@@ -8,7 +9,7 @@ from lambdas import settings
 from lambdas.settings import variable
 from lambdas.wiring import Wiring
 
-WORDS = {"install", "stop", "kill", "release", "status", "meter", "arm", "crosscheck", "inventory", "prices"}
+WORDS = {"install", "stop", "kill", "release", "status", "meter", "arm", "disarm", "crosscheck", "inventory", "prices"}
 
 USED = {
     "stop": ("desk", "budget", "account_id", "links"),
@@ -16,17 +17,36 @@ USED = {
     "release": ("brake", "post", "ledger", "links"),
     "status": ("brake", "account", "ledger"),
     "meter": ("meter_tools",),
-    "arm": ("brake", "account"),
+    "arm": ("arming_tools",),
+    "disarm": ("disarm_tools",),
     "crosscheck": ("crosscheck_tools",),
     "inventory": ("stock_tools",),
     "prices": ("repricing_tools",),
+    "inline": ("inline_deny",),
 }
 """What each handler takes from the wiring."""
 
 
+def words(stack):
+    return WORDS | ({"inline"} if stack.configuration.settings.inline_deny else set())
+
+
 def test_every_handler_is_one_function(each_stack):
-    assert set(each_stack.functions()) == WORDS
-    assert len(each_stack.of_type("AWS::Lambda::Function")) == len(WORDS)
+    assert set(each_stack.functions()) == words(each_stack)
+    assert len(each_stack.of_type("AWS::Lambda::Function")) == len(words(each_stack))
+
+
+def test_inline_denies_are_written_only_where_the_configuration_says_so(shipped, varied):
+    assert (words(shipped), words(varied)) == (WORDS, WORDS | {"inline"})
+    for word, each in shipped.functions().items():
+        assert "INLINE_FUNCTION" not in each.properties["Environment"]["Variables"], word
+    environment = varied.functions()["kill"].properties["Environment"]["Variables"]
+    assert environment["INLINE_FUNCTION"] == varied.functions()["inline"].properties["FunctionName"]
+
+
+def test_everything_is_put_back_while_the_function_that_deletes_inline_denies_is_there(varied):
+    put_back = varied.named("PutBack", "Custom::BedrockSpendPutBack")
+    assert varied.functions()["inline"].logical_id in varied.needs(put_back)
 
 
 def test_only_what_a_person_looks_for_has_a_fixed_name(each_stack):
@@ -37,12 +57,16 @@ def test_only_what_a_person_looks_for_has_a_fixed_name(each_stack):
         "prices": f"{prefix}-prices",
         "release": f"{prefix}-release",
         "status": f"{prefix}-status",
+        # It asks itself to go on, so its role must name it before it exists.
+        "stop": f"{prefix}-stop",
+        # It is asked by those who stop, whose roles must name it likewise.
+        **({"inline": f"{prefix}-inline"} if each_stack.configuration.settings.inline_deny else {}),
     }
 
 
 def test_the_shipped_names_are_those_in_every_instruction(shipped):
     names = {each.properties.get("FunctionName") for each in shipped.functions().values()} - {None}
-    assert names == {f"bedrock-spend-{word}" for word in ("kill", "prices", "release", "status")}
+    assert names == {f"bedrock-spend-{word}" for word in ("kill", "prices", "release", "status", "stop")}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +95,7 @@ def test_every_function_has_a_log_group_of_its_own_that_forgets(each_stack):
     groups = {each.properties["LoggingConfig"]["LogGroup"] for each in each_stack.functions().values()}
     found = each_stack.of_type("AWS::Logs::LogGroup")
     assert groups == set(found)
-    assert len(groups) == len(WORDS)
+    assert len(groups) == len(words(each_stack))
     assert {each["Properties"]["RetentionInDays"] for each in found.values()} == {90}
     # Nothing stays behind when the stack goes.
     assert {each["DeletionPolicy"] for each in found.values()} == {"Delete"}
@@ -107,13 +131,15 @@ def test_a_sweep_has_all_the_time_lambda_gives(each_stack):
 
 def test_the_settings_reach_every_function_that_reads_them(each_stack):
     expected = each_stack.configuration.settings
-    for word in USED:
+    for word in words(each_stack) & set(USED):
         environment = each_stack.functions()[word].properties["Environment"]["Variables"]
         assert settings.read(environment) == expected, word
 
 
 @pytest.mark.parametrize("word", USED)
 def test_the_environment_has_all_the_wiring_asks_for(each_stack, word):
+    if word not in words(each_stack):
+        pytest.skip(f"{word} is not configured")
     environment = each_stack.functions()[word].properties["Environment"]["Variables"]
     # Lambda itself sets the region.
     wiring = Wiring(environment | {"AWS_REGION": os.environ["AWS_REGION"]})
@@ -121,8 +147,12 @@ def test_the_environment_has_all_the_wiring_asks_for(each_stack, word):
         getattr(wiring, name)
 
 
-def test_the_installer_needs_nothing_from_its_environment(each_stack):
-    assert "Environment" not in each_stack.functions()["install"].properties
+def test_the_installer_comes_before_the_brake_and_needs_nothing_that_comes_after(each_stack):
+    environment = each_stack.functions()["install"].properties["Environment"]["Variables"]
+    wiring = Wiring(environment)
+    assert wiring.install_tools.own.us == "guardrail in us-east-1"
+    assert wiring.prices is not None
+    assert not {"STOP_BY_HAND", "STOP_FUNCTION"} & set(environment)
 
 
 def test_no_environment_is_near_lambdas_limit(each_stack):
@@ -135,7 +165,21 @@ def test_the_environment_says_where_the_brake_is(shipped):
     environment = shipped.functions()["kill"].properties["Environment"]["Variables"]
     assert variable(environment, "BRAKE_POLICY_ARN") == "arn:aws:iam::123456789012:policy/bedrock-spend-brake"
     assert variable(environment, "SWEEP_POLICY_ARN") == "arn:aws:iam::123456789012:policy/bedrock-spend-sweep"
-    assert variable(environment, "STOP_BY_HAND") == (
-        "aws iam set-default-policy-version"
-        " --policy-arn arn:aws:iam::123456789012:policy/bedrock-spend-brake --version-id v1"
-    )
+    assert variable(environment, "DENY_POLICY_ARN") == "arn:aws:iam::123456789012:policy/bedrock-spend-deny"
+    assert "aws iam set-default-policy-version --policy-arn $p" in variable(environment, "STOP_BY_HAND")
+
+
+def test_no_role_has_more_policy_than_iam_takes(each_stack):
+    """10,240 characters in a role's inline policies, 6,144 in a managed one, ten managed ones."""
+    inline: dict[str, int] = {}
+    managed: dict[str, list[int]] = {}
+    for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
+        for policy in each_stack.of_type(kind).values():
+            size = len(json.dumps(each_stack.resolved(policy["Properties"]["PolicyDocument"]), separators=(",", ":")))
+            for role in policy["Properties"]["Roles"]:
+                if kind == "AWS::IAM::Policy":
+                    inline[role["Ref"]] = inline.get(role["Ref"], 0) + size
+                else:
+                    managed.setdefault(role["Ref"], []).append(size)
+    assert max(inline.values()) <= 10_240
+    assert all(max(sizes) <= 6144 and len(sizes) <= 10 for sizes in managed.values())

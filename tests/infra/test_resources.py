@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from lambdas.core.brake_documents import DocumentSettings, documents
+from lambdas.core.brake_documents import deny_document, digest, documents
 from lambdas.core.errors import GuardrailError
-from lambdas.core.levels import Level
+from lambdas.core.levels import SID_OF, Level
 from lambdas.core.prices import PriceTable
+from lambdas.installing import document_settings
+from lambdas.settings import read
 from tests.infra.conftest import synthesized
 
 
@@ -17,6 +19,7 @@ def rules(stack):
     return {
         each["Properties"].get("ScheduleExpression", "alarm"): (name, each)
         for name, each in stack.of_type("AWS::Events::Rule").items()
+        if "CloudTrail" not in str(each["Properties"].get("EventPattern"))
     }
 
 
@@ -173,7 +176,7 @@ def test_the_outputs_tell_a_person_all_they_look_for(request, fixture):
     expected = {
         "BrakePolicyArn": f"{policy}-brake",
         "SweepPolicyArn": f"{policy}-sweep",
-        "StopByHand": f"aws iam set-default-policy-version --policy-arn {policy}-brake --version-id v1",
+        "StopByHand": outputs["StopByHand"],  # see below
         "NoticeTopicArn": f"arn:aws:sns:us-east-1:123456789012:{stack.named('Notices', 'AWS::SNS::Topic')}",
         "BudgetTopicArn": f"arn:aws:sns:us-east-1:123456789012:{stack.named('BudgetTopic', 'AWS::SNS::Topic')}",
         "BudgetName": stack.only("AWS::Budgets::Budget")[0],
@@ -187,20 +190,27 @@ def test_the_outputs_tell_a_person_all_they_look_for(request, fixture):
     assert outputs == expected
 
 
-def test_the_stop_by_hand_names_the_version_that_is_there(each_stack):
+def test_the_stop_by_hand_finds_the_version_that_is_there_whatever_its_number(each_stack):
     brake, _ = each_stack.only("Custom::BedrockSpendBrake")
-    parts = each_stack.json["Outputs"]["StopByHand"]["Value"]["Fn::Join"][1]
-    assert parts[-1] == {"Fn::GetAtt": [brake, "BrakeStopVersion"]}
+    start, arn, loop = each_stack.json["Outputs"]["StopByHand"]["Value"]["Fn::Join"][1]
+    assert (start, arn) == ("p=", {"Fn::GetAtt": [brake, "BrakeArn"]})
+    assert SID_OF[Level.STOP] in loop
 
 
-def test_the_brake_is_given_the_three_documents(each_stack):
-    configuration = each_stack.configuration
+def test_the_writer_is_called_when_a_document_changes_and_renders_it_itself(each_stack):
+    settings = each_stack.configuration.settings
     _, brake = each_stack.only("Custom::BedrockSpendBrake")
-    given = {Level.named(word): json.loads(text) for word, text in brake["Properties"]["Documents"].items()}
-    asked = DocumentSettings(
-        configuration.settings.exempt, configuration.step_down_output_usd, configuration.settings.external_anthropic
-    )
-    assert given == documents(asked, PriceTable.load())
+    asked = document_settings(settings)
+    rendered = [*documents(asked, PriceTable.load(pricing=settings.pricing)).values(), deny_document(asked)]
+    assert brake["Properties"]["Documents"] == digest(rendered)
+    variables = each_stack.functions()["install"].properties["Environment"]["Variables"]
+    assert document_settings(read(variables)) == asked
+    assert "Statement" not in json.dumps(brake)
+
+
+def test_the_ledger_is_there_before_the_writer_reads_prices_from_it_and_goes_after_it(each_stack):
+    brake, _ = each_stack.only("Custom::BedrockSpendBrake")
+    assert each_stack.only("AWS::DynamoDB::Table")[0] in each_stack.needs(brake)
 
 
 def test_each_custom_resource_is_answered_by_its_function_with_all_its_rights(each_stack):

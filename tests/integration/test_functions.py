@@ -1,6 +1,7 @@
 """The functions as Lambda runs them, on an account in moto."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,7 +14,7 @@ from lambdas.core.errors import RefusedError, UnfinishedError
 from lambdas.core.prices import PriceTable
 from tests.conftest import event
 from tests.fakes import BRAKE, SWEEP
-from tests.integration.world import BUDGET, DOCUMENTS, LEDGER, SETTINGS, Account, allow, budget
+from tests.integration.world import BUDGET, LEDGER, SETTINGS, Account, allow, budget
 
 RELEASE = {"confirm": "RELEASE", "reason": "fixed"}
 
@@ -85,12 +86,12 @@ def test_arming_answers_cloudformation(account: Account):
     assert account.holders(BRAKE) == {"agent", "dev"}
 
 
-def test_a_role_without_a_free_slot_fails_the_hourly_run_and_not_the_deployment(account: Account):
-    account.answers["iam:AttachRolePolicy"] = refuse("LimitExceeded")
+def test_a_role_that_cannot_be_armed_fails_the_hourly_run_and_not_the_deployment(account: Account):
+    account.answers["iam:AttachRolePolicy"] = refuse("AccessDenied")
     iam = boto3.client("iam")
     iam.create_role(RoleName="crowded", AssumeRolePolicyDocument="{}")
     iam.put_role_policy(RoleName="crowded", PolicyName="w", PolicyDocument=allow("bedrock:InvokeModel"))
-    with pytest.raises(UnfinishedError, match=r"role/crowded.*LimitExceeded"):
+    with pytest.raises(UnfinishedError, match=r"role/crowded.*AccessDenied"):
         account.run("arm", event("scheduled.json"))
 
 
@@ -130,7 +131,7 @@ def test_a_kill_works_with_the_ledger_deleted_and_the_mail_unreachable(account: 
     answer = account.run("kill", {})
     assert answer["summary"].startswith("Bedrock is stopped")
     assert account.level() == "stop"
-    assert set(answer["not_told"]) == {"remember the level", "mail", "ledger"}
+    assert set(answer["not_told"]) == {"remember what is wanted", "mail", "ledger"}
 
 
 def test_a_kill_in_report_only_mode_is_a_persons_word_and_acts(account: Account, monkeypatch):
@@ -147,7 +148,7 @@ def test_a_kill_that_could_not_switch_raises_with_the_command_by_hand(account: A
 
 def test_a_kill_mails_what_it_did(account: Account):
     account.run("kill", {})
-    assert account.mails() == ["Bedrock spend: STOPPED"]
+    assert account.mails() == ["Bedrock spend: STOPPED, 2 out of reach"]
 
 
 # --- the meter ---------------------------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ def test_an_alarm_wakes_the_meter_which_asks_for_the_stop_and_the_stop_acts(acco
     answer = account.run("stop", account.asked[0])
     assert account.level() == "stop"
     assert answer["reason"].startswith("$60.00 of $50/day")
-    assert account.mails() == ["Bedrock spend: STOPPED"]
+    assert account.mails() == ["Bedrock spend: STOPPED, 2 out of reach"]
 
 
 def test_a_stop_that_is_kept_on_is_silent(account: Account):
@@ -175,7 +176,7 @@ def test_a_stop_that_is_kept_on_is_silent(account: Account):
     account.run("meter", event("scheduled.json"))
     assert account.asked[-1]["reassert"] is True
     account.run("stop", account.asked[-1])
-    assert account.mails() == ["Bedrock spend: STOPPED"]
+    assert account.mails() == ["Bedrock spend: STOPPED, 2 out of reach"]
 
 
 def test_report_only_decides_and_touches_nothing(account: Account, monkeypatch):
@@ -327,7 +328,7 @@ def test_a_release_without_an_allowance_warns_that_the_limit_is_still_crossed(ac
 
 def test_an_update_during_a_stop_keeps_the_stop_and_its_rollback_does_too(account: Account):
     account.run("kill", {})
-    newer = {level: text.replace("bedrock:Rerank", "bedrock:Reran*") for level, text in DOCUMENTS.items()}
+    newer = replace(SETTINGS, exempt=(*SETTINGS.exempt, "role/newcomer"))
     assert account.install("Update", newer)["Status"] == "SUCCESS"
     iam = boto3.client("iam")
 
@@ -335,23 +336,22 @@ def test_an_update_during_a_stop_keeps_the_stop_and_its_rollback_does_too(accoun
         default = iam.get_policy(PolicyArn=BRAKE)["Policy"]["DefaultVersionId"]
         return json.dumps(iam.get_policy_version(PolicyArn=BRAKE, VersionId=default)["PolicyVersion"]["Document"])
 
-    assert "Reran*" in current()
+    assert "role/newcomer" in current()
     assert account.install("Update")["Status"] == "SUCCESS"
     assert account.level() == "stop"
     assert len(iam.list_policy_versions(PolicyArn=BRAKE)["Versions"]) == 3
 
 
-def test_the_custom_resource_returns_the_versions(account: Account):
+def test_the_custom_resource_returns_the_policy_and_nothing_to_complain_of(account: Account):
     data = account.told[0]["Data"]
-    assert set(data) == {
-        f"{policy}{level}Version" for policy in ("Brake", "Sweep") for level in ("Released", "StepDown", "Stop")
-    }
+    assert data == {"BrakeArn": BRAKE, "Problems": ""}
 
 
 def test_deleting_the_stack_releases_detaches_and_leaves_nothing(account: Account):
     account.run("kill", {})
     assert account.install("Delete")["Status"] == "SUCCESS"
     assert boto3.client("iam").list_policies(Scope="Local")["Policies"] == []
+    assert boto3.client("iam").list_groups()["Groups"] == []
     assert account.install("Delete")["Status"] == "SUCCESS"
 
 
@@ -362,11 +362,37 @@ def test_another_prefix_is_refused_while_deployed(account: Account):
 
 
 def test_a_second_guardrail_in_the_account_is_refused_and_takes_nothing_away(account: Account):
-    answer = account.install("Create", Owner="guardrail in eu-west-1")
+    answer = account.install("Create", owner="guardrail in eu-west-1")
     assert answer["Status"] == "FAILED"
     assert "belongs to guardrail in us-east-1" in answer["Reason"]
-    assert account.install("Delete", Owner="guardrail in eu-west-1")["Status"] == "SUCCESS"
+    assert account.install("Delete", owner="guardrail in eu-west-1")["Status"] == "SUCCESS"
     assert account.holders(BRAKE) == {"agent", "dev"}
+
+
+def test_something_is_stopped_alone_through_an_update_and_released(account: Account):
+    opus = "model:anthropic.claude-opus*"
+    answer = account.run("install", {"source": "kill", "stop": opus})
+    assert (answer["scopes"], answer["problems"]) == ([opus], ())
+    assert set(answer["versions"]) == {"bedrock-spend-brake", "bedrock-spend-sweep"}
+    account.install("Update", replace(SETTINGS, exempt=(*SETTINGS.exempt, "role/newcomer")))
+    assert account.run("install", {"source": "prices"})["scopes"] == [opus]
+    assert account.run("install", {"source": "release", "release": "all-narrow"})["scopes"] == []
+    assert account.level() == "released"
+
+
+def test_prices_that_cannot_be_read_are_told_and_the_shipped_ones_stand_in(account: Account):
+    boto3.client("dynamodb").delete_table(TableName=LEDGER)
+    answer = account.run("install", {"source": "prices"})
+    assert "the deployed table stands in" in answer["problems"][0]
+    assert account.install("Update")["Status"] == "SUCCESS"
+    assert "the deployed table stands in" in account.told[-1]["Data"]["Problems"]
+
+
+def test_what_is_not_deployed_any_more_is_not_written_again(account: Account):
+    account.install("Delete")
+    with pytest.raises(RefusedError, match="deploy the stack again"):
+        account.run("install", {"source": "kill", "stop": "project:default"})
+    assert boto3.client("iam").list_policies(Scope="Local")["Policies"] == []
 
 
 def test_an_installer_that_fails_tells_cloudformation_instead_of_leaving_it_waiting(account: Account):
@@ -396,7 +422,8 @@ def test_the_status_during_a_stop(account: Account):
 def test_what_the_status_cannot_read_is_named_and_not_left_out(account: Account):
     boto3.client("dynamodb").delete_table(TableName=LEDGER)
     answer = account.run("status", {})
-    assert set(answer["unknown"]) == {"meter", "last stop", "last release", "crosscheck"}
+    ledger = {"meter", "last stop", "last release", "crosscheck", "arming", "held down"}
+    assert set(answer["unknown"]) == ledger
     account.answers["iam:ListPolicyVersions"] = refuse("ServiceFailure")
     assert account.run("status", {})["summary"].startswith("UNKNOWN")
 

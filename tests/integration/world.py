@@ -2,11 +2,14 @@
 
 import importlib
 import json
+import threading
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -17,25 +20,51 @@ from botocore.exceptions import ClientError
 from moto.cloudwatch.models import CloudWatchBackend
 from moto.sns.models import sns_backends
 
-from lambdas.core.brake_documents import DocumentSettings, documents
+from lambdas.aws.work import action_of
+from lambdas.core.errors import GuardrailError
+from lambdas.core.levels import level_of
 from lambdas.core.limits import Ladder, Limit
-from lambdas.core.prices import PriceTable
 from lambdas.core.windows import Window
+from lambdas.core.work import IRREVERSIBLE, Choice
+from lambdas.handlers import inline, install
 from lambdas.settings import Settings
 from tests.conftest import ACCOUNT, event
-from tests.fakes import BRAKE, SWEEP
+from tests.fakes import BRAKE, DENY, SWEEP
+from tests.integration.simulated import simulate
+from tests.integration.throttles import Throttles
+from tests.shapes import everything_runs, nothing_runs
 
 ROOT = Path(__file__).parent.parent.parent
-FUNCTIONS = ("install", "arm", "meter", "stop", "kill", "release", "status", "crosscheck", "inventory", "prices")
+FUNCTIONS = (
+    "install",
+    "arm",
+    "meter",
+    "stop",
+    "kill",
+    "release",
+    "status",
+    "crosscheck",
+    "inventory",
+    "prices",
+    "disarm",
+)
 BUDGET = "bedrock-spend-monthly"
 LEDGER = "ledger"
 
 _IAM_NAMES = {
     "lambda:Invoke": "lambda:InvokeFunction",
+    "tagging:GetResources": "tag:GetResources",
     "budgets:DescribeBudget": "budgets:ViewBudget",
     "api.pricing:GetProducts": "pricing:GetProducts",
+    "api.sagemaker:ListTags": "sagemaker:ListTags",
 }
 """Where IAM calls an operation by another name."""
+
+_VIA = {
+    "bedrock:GetMarketplaceModelEndpoint": ("sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig"),
+    "bedrock:DeleteMarketplaceModelEndpoint": ("sagemaker:DeleteEndpoint",),
+}
+"""What IAM asks for on top, because Bedrock calls another service in the caller's name."""
 
 _MADE = datetime(2026, 11, 1, tzinfo=UTC)
 _ENDPOINT = {
@@ -89,10 +118,8 @@ SETTINGS = Settings(
     exempt=("role/break-glass",),
     external_anthropic=False,
 )
-DOCUMENTS = {
-    str(level): json.dumps(document)
-    for level, document in documents(DocumentSettings(SETTINGS.exempt), PriceTable.load()).items()
-}
+DELETING = replace(SETTINGS, work=Choice(irreversible=tuple(each.key for each in IRREVERSIBLE)))
+"""Where a stop deletes standing capacity, of all kinds."""
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",
@@ -146,22 +173,52 @@ class Account:
     """What stands in for operations moto does not have, by ``service:Operation``; may raise."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     """Payloads of asynchronous invocations of the stop function."""
+    asked_release: list[dict[str, Any]] = field(default_factory=list)
+    """The same of the release function."""
+    throttles: Throttles = field(default_factory=Throttles)
     jobs: list[dict[str, Any]] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
     """What CloudFormation was told."""
     billed_usd: str = "10"
     """What Nova Pro costs on each day of the bill."""
-    running: str = ""
+    stack_status: str = "DELETE_IN_PROGRESS"
+    """What CloudFormation says of the stack."""
+    _running: str = ""
+    _here: threading.local = field(default_factory=threading.local)
+
+    @property
+    def running(self) -> str:
+        """The function whose calls these are; empty when they are nobody's."""
+        return str(getattr(self._here, "name", self._running))
+
+    @running.setter
+    def running(self, name: str) -> None:
+        self._running = name
+
+    @contextmanager
+    def _instead(self, name: str) -> Iterator[None]:
+        """Have another function run in this thread meanwhile: whoever waits for it goes on in the others."""
+        self._here.name = name
+        try:
+            yield
+        finally:
+            del self._here.name
 
     def __post_init__(self) -> None:
         self.monkeypatch.setattr("time.sleep", lambda _seconds: None)
         session = boto3.Session(region_name="us-east-1")
         session.events.register("before-call.*.*", self._on_call)
         self.monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+        self.rest()
+        self.answers |= self.throttles.answers
         self.answers |= {
             "bedrock:ListModelInvocationJobs": self._list_jobs,
             "bedrock:StopModelInvocationJob": self._stop_job,
             "lambda:InvokeFunction": self._invoked,
+            "cloudformation:DescribeStacks": lambda _: {
+                "Stacks": [{"StackName": "guardrail", "CreationTime": _MADE, "StackStatus": self.stack_status}]
+            },
+            "iam:SimulatePrincipalPolicy": self._simulated,
             "budgets:ViewBudget": lambda _: {"Budget": budget("10")},
             "ce:GetCostAndUsage": self._bill,
             **{action: always(answer) for action, answer in STOCK.items()},
@@ -175,11 +232,16 @@ class Account:
             "GUARDRAIL": SETTINGS.to_json(),
             "BRAKE_POLICY_ARN": BRAKE,
             "SWEEP_POLICY_ARN": SWEEP,
+            "DENY_POLICY_ARN": DENY,
+            "WRITER_FUNCTION": "install",
+            "OWNER": "guardrail in us-east-1",
             "NOTICE_TOPIC_ARN": boto3.client("sns").create_topic(Name="notices")["TopicArn"],
             "LEDGER_TABLE": LEDGER,
             "BUDGET_NAME": BUDGET,
             "STOP_BY_HAND": "aws iam set-default-policy-version",
             "STOP_FUNCTION": "stop",
+            "RELEASE_FUNCTION": "release",
+            "INLINE_FUNCTION": "inline",
         }
         for name, value in self.environment.items():
             self.monkeypatch.setenv(name, value)
@@ -194,12 +256,25 @@ class Account:
 
     def _on_call(self, model: Any, params: dict[str, Any], **_: object) -> Any:
         name = f"{model.service_model.endpoint_prefix}:{model.name}".replace("monitoring:", "cloudwatch:")
-        action = _IAM_NAMES.get(name, name)
+        action = action_of(_IAM_NAMES.get(name, name))
         if self.running:
-            self.calls[self.running].add(action)
+            self.calls[self.running] |= {action, *_VIA.get(action, ())}
         if action in self.answers:
             return SimpleNamespace(status_code=200), self.answers[action](params)
         return None
+
+    def rest(self) -> None:
+        """Let no work run."""
+        self.answers |= {action: always(answer) for action, answer in nothing_runs()}
+
+    def work(self) -> None:
+        """Let one of each kind of work run; batch jobs are those in ``jobs``."""
+        batch = {"bedrock:ListModelInvocationJobs", "bedrock:StopModelInvocationJob"}
+        self.answers |= {action: always(answer) for action, answer in everything_runs() if action not in batch}
+
+    def stock(self) -> None:
+        """Let there be of Bedrock's stock what the inventory is to find."""
+        self.answers |= {action: always(answer) for action, answer in STOCK.items()}
 
     def _list_jobs(self, params: dict[str, Any]) -> dict[str, Any]:
         wanted = params["query_string"].get("statusEquals")
@@ -223,8 +298,28 @@ class Account:
         )
 
     def _invoked(self, params: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append(json.loads(params["body"]))
+        request = json.loads(params["body"])
+        for name, handler in (("install", install.handler), ("inline", inline.handler)):
+            if f"/functions/{name}/" in params["url_path"]:
+                return self._answered(name, handler, request)
+        asked = self.asked if "/functions/stop/" in params["url_path"] else self.asked_release
+        asked.append(request)
         return {"StatusCode": 202}
+
+    def _answered(self, name: str, handler: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
+        """Run a function and answer as Lambda does to who waits for it."""
+        failed: dict[str, Any] = {}
+        try:
+            with self._instead(name):
+                answer = handler(request, Context())
+        except GuardrailError as error:
+            answer = {"errorType": type(error).__name__, "errorMessage": str(error)}
+            failed = {"FunctionError": "Unhandled"}
+        return {"StatusCode": 200, "Payload": BytesIO(json.dumps(answer).encode()), **failed}
+
+    def _simulated(self, params: dict[str, Any]) -> dict[str, Any]:
+        with self._instead(""):  # what the simulator reads is no call of the function's
+            return simulate(params)
 
     def _bill(self, params: dict[str, Any]) -> dict[str, Any]:
         asked = json.loads(params["body"])
@@ -256,14 +351,17 @@ class Account:
         finally:
             self.running = ""
 
-    def install(self, request: str = "Create", stored: dict[str, str] | None = None, **changes: str) -> dict[str, Any]:
-        """Run the custom resource of the policies."""
-        properties = {
-            "BrakeArn": BRAKE,
-            "SweepArn": SWEEP,
-            "Owner": "guardrail in us-east-1",
-            "Documents": stored or DOCUMENTS,
-        } | changes
+    def install(
+        self,
+        request: str = "Create",
+        settings: Settings = SETTINGS,
+        owner: str = "guardrail in us-east-1",
+        **changes: str,
+    ) -> dict[str, Any]:
+        """Run the custom resource of the policies, with the settings the stack is deployed with from then on."""
+        self.monkeypatch.setenv("GUARDRAIL", settings.to_json())
+        self.monkeypatch.setenv("OWNER", owner)
+        properties = {"BrakeArn": BRAKE, "Owner": owner, "Documents": "digest"} | changes
         event = {
             "RequestType": request,
             "ResponseURL": "https://cloudformation.example/answer",
@@ -277,17 +375,35 @@ class Account:
         answer: dict[str, Any] = self.run("install", event)
         return answer
 
+    def put_back(self, request: str) -> dict[str, Any]:
+        """Send the release function what CloudFormation sends about its resource."""
+        event = {
+            "RequestType": request,
+            "ResponseURL": "https://cloudformation.example/answer",
+            "StackId": f"arn:aws:cloudformation:us-east-1:{ACCOUNT}:stack/guardrail/1",
+            "RequestId": "request",
+            "LogicalResourceId": "PutBack",
+            "PhysicalResourceId": "PutBack",
+            "ResourceProperties": {},
+        }
+        answer: dict[str, Any] = self.run("release", event)
+        return answer
+
     def level(self, arn: str = BRAKE) -> str:
         """Return the level of a policy's default version, read as a person would."""
         iam = boto3.client("iam")
         default = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
         document = iam.get_policy_version(PolicyArn=arn, VersionId=default)["PolicyVersion"]["Document"]
-        return next(level for level, text in DOCUMENTS.items() if json.loads(text) == document)
+        return str(level_of(document))
 
     def holders(self, arn: str) -> set[str]:
         """Return whom a policy is attached to."""
         found = boto3.client("iam").list_entities_for_policy(PolicyArn=arn)
         return {each["RoleName"] for each in found["PolicyRoles"]} | {each["UserName"] for each in found["PolicyUsers"]}
+
+    def attach_by_hand(self, role: str, arn: str = BRAKE) -> None:
+        """Attach a policy of the guardrail to a role as somebody else would."""
+        boto3.client("iam").attach_role_policy(RoleName=role, PolicyArn=arn)
 
     def snapshot(self) -> dict[str, Any]:
         """Return all of IAM."""
@@ -323,6 +439,9 @@ class Context:
     memory_limit_in_mb = 512
     invoked_function_arn = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:function"
     aws_request_id = "request"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000
 
     def __enter__(self) -> Self:
         return self

@@ -1,13 +1,16 @@
 """Patterns and capabilities, for any policy."""
 
 import itertools
-import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from lambdas.aws.account import Account
 from lambdas.core.actions import BEDROCK_FAMILY, matches, patterns_meet
-from lambdas.core.principals import Capability, capability_of
+from lambdas.core.principals import Capability, Principal, PrincipalKind, capability_of, order_for_sweep
+from tests.infra.judge import ACCOUNT, lets_through, may
 from tests.infra.spend_actions import spend_actions
 
 # Two letters and both wildcards: small enough to meet often, and to try every string.
@@ -43,15 +46,51 @@ ACTIONS = st.one_of(
 NARROW = st.lists(st.text("aeikno*?", min_size=1, max_size=4), min_size=1, max_size=4)
 """What may stand after a service: some reach all its actions, most do not."""
 
-STATEMENTS = st.fixed_dictionaries(
-    {"Effect": st.sampled_from(["Allow", "Allow", "Deny"]), "Resource": st.just("*")},
-    optional={},
-).flatmap(
-    lambda base: st.builds(
-        lambda key, actions: {**base, key: actions},
-        st.sampled_from(["Action", "Action", "NotAction"]),
-        st.one_of(ACTIONS, st.lists(ACTIONS, min_size=1, max_size=6)),
-    )
+
+def arn(kind):
+    return f"arn:aws:bedrock:us-east-1:{ACCOUNT}:{kind}"
+
+
+RESOURCES = st.sampled_from(["*", arn("*"), arn("provisioned-model/a?"), arn("flow/x"), "arn:aws:s3:::bucket/*"])
+CONDITIONS = st.sampled_from(
+    [
+        {},
+        {"Bool": {"aws:MultiFactorAuthPresent": "true"}},
+        {"StringEquals": {"aws:RequestedRegion": ["us-east-1", "eu-west-3"]}},
+        {"StringNotEquals": {"aws:RequestedRegion": "us-east-1"}},
+        {"StringEqualsIfExists": {"aws:PrincipalTag/team": "data"}},
+        {"Null": {"aws:PrincipalTag/team": "true"}},
+        {"DateLessThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}},
+    ]
+)
+CONTEXTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "aws:MultiFactorAuthPresent": st.sampled_from(["true", "false"]),
+        "aws:RequestedRegion": st.sampled_from(["us-east-1", "eu-central-1"]),
+        "aws:PrincipalTag/team": st.sampled_from(["data", "web"]),
+    },
+)
+
+
+def in_any_case(text):
+    return st.sampled_from([text, text, text.upper(), text.swapcase(), text.title()])
+
+
+SPELLED = ACTIONS.flatmap(in_any_case)
+STATEMENTS = st.builds(
+    lambda effect, key, actions, where, resource, condition: {
+        "Effect": effect,
+        key: actions,
+        where: resource,
+        **({"Condition": condition} if condition else {}),
+    },
+    st.sampled_from(["Allow", "Allow", "Deny"]),
+    st.sampled_from(["Action", "Action", "NotAction"]),
+    st.one_of(SPELLED, st.lists(SPELLED, min_size=1, max_size=6)),
+    st.sampled_from(["Resource", "Resource", "NotResource"]),
+    st.one_of(RESOURCES, st.lists(RESOURCES, min_size=1, max_size=2)),
+    CONDITIONS,
 )
 DOCUMENTS = st.lists(STATEMENTS, max_size=3).map(lambda each: {"Version": "2012-10-17", "Statement": each})
 
@@ -101,25 +140,14 @@ def test_patterns_that_meet_share_a_string(one, other):
     assert patterns_meet(one, other) is shared
 
 
-def lets_spend(document):
-    """Tell whether a document allows an action that spends, by trying each."""
-    for each in document["Statement"]:
-        if each["Effect"] != "Allow":
-            continue
-        key = "Action" if "Action" in each else "NotAction"
-        patterns = [each[key]] if isinstance(each[key], str) else each[key]
-        expressions = [re.compile(re.escape(one.lower()).replace(r"\*", ".*").replace(r"\?", ".")) for one in patterns]
-        if any(
-            any(one.fullmatch(action.lower()) for one in expressions) is (key == "Action") for action in spend_actions()
-        ):
-            return True
-    return False
+def lets_spend(*documents):
+    return bool(lets_through(documents, spend_actions()))
 
 
 @given(st.lists(DOCUMENTS, max_size=3))
 @settings(deadline=None)
 def test_whoever_can_spend_is_seen(documents):
-    if any(map(lets_spend, documents)):
+    if lets_spend(*documents):
         assert capability_of(documents) is not Capability.NONE
 
 
@@ -150,3 +178,138 @@ def test_the_order_of_documents_does_not_matter(documents):
 def test_garbage_is_judged_and_never_raises(documents, garbage):
     document = {"Version": "2012-10-17", "Statement": garbage}
     assert capability_of([*documents, document]) in Capability
+
+
+class Listing:
+    """IAM as far as the account is read: random policies, given to a role and to users with and without groups."""
+
+    def __init__(self, documents: list[list[dict[str, Any]]], boundary: dict[str, Any] | None, cuts: list[int]) -> None:
+        role, user, one, other, attached = documents
+        self.boundary = boundary
+        self.policies_of = {
+            "role": [*role, *attached],
+            "user": user,
+            "member": [],
+            "one": [*one, *attached],
+            "other": other,
+        }
+        self.groups_of = {"member": ["one", "other"], "user": ["one"]}
+        holds = [{"PolicyName": f"p{number}", "PolicyArn": f"arn:p{number}"} for number, _ in enumerate(attached)]
+        self.lists: dict[str, list[dict[str, Any]]] = {
+            "RoleDetailList": [self._details("Role", "role", role) | {"AttachedManagedPolicies": holds}],
+            "UserDetailList": [
+                self._details("User", "user", user) | {"GroupList": ["one"]},
+                self._details("User", "member", []) | {"GroupList": ["one", "other"]},
+            ],
+            "GroupDetailList": [
+                self._details("Group", "one", one) | {"AttachedManagedPolicies": holds},
+                self._details("Group", "other", other),
+            ],
+            "Policies": [
+                {
+                    "Arn": f"arn:p{number}",
+                    "PolicyVersionList": [
+                        {"Document": {"Statement": []}, "VersionId": "v1", "IsDefaultVersion": False},
+                        {"Document": document, "VersionId": "v2", "IsDefaultVersion": True},
+                    ],
+                }
+                for number, document in enumerate(attached)
+            ],
+        }
+        self._cuts = cuts
+
+    def _details(self, kind: str, name: str, documents: list[dict[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            f"{kind}Name": name,
+            "Path": "/",
+            "Arn": f"arn:aws:iam::{ACCOUNT}:{kind.lower()}/{name}",
+            f"{kind}PolicyList": [{"PolicyName": "p", "PolicyDocument": each} for each in documents],
+        }
+        return found | ({"PermissionsBoundary": {"PermissionsBoundaryArn": "arn:b"}} if self.boundary else {})
+
+    def get_paginator(self, _: str) -> "Listing":
+        return self
+
+    def paginate(self, **_: object) -> list[dict[str, Any]]:
+        # Anything may come on any page.
+        every = [(key, each) for key, listed in self.lists.items() for each in listed]
+        order = sorted(range(len(every)), key=lambda number: self._cuts[number % len(self._cuts)])
+        pages: list[dict[str, Any]] = [{key: [] for key in self.lists} for _ in range(3)]
+        for place, number in enumerate(order):
+            key, each = every[number]
+            pages[place * 3 // len(order)][key].append(each)
+        return pages
+
+    def get_account_summary(self) -> dict[str, Any]:
+        return {"SummaryMap": {}}
+
+
+ACCOUNTS = st.builds(
+    Listing,
+    st.lists(st.lists(DOCUMENTS, max_size=2), min_size=5, max_size=5),
+    st.one_of(st.none(), DOCUMENTS),
+    st.lists(st.integers(0, 9), min_size=1, max_size=8),
+)
+
+
+def principals_of(listing: Listing) -> dict[str, Principal]:
+    found = Account(listing, external_anthropic=False).principals()  # type: ignore[arg-type] # all of IAM it asks
+    return {each.name: each for each in found}
+
+
+@given(ACCOUNTS, st.sampled_from(spend_actions()), RESOURCES, CONTEXTS)
+@settings(deadline=None)
+def test_nobody_who_is_allowed_to_spend_is_taken_for_one_who_cannot(listing, action, resource, context):
+    for name, principal in principals_of(listing).items():
+        own = listing.policies_of[name]
+        groups = [listing.policies_of[group] for group in listing.groups_of.get(name, ())]
+        every = [*own, *itertools.chain(*groups)]
+        # With a deny and a boundary in force, for one request; and whatever any request could be allowed.
+        now = principal.calls and may(
+            principal.arn, own, action, resource, context, groups=groups, boundary=listing.boundary
+        )
+        ever = lets_spend(*every)
+        event(f"allowed now: {now}, ever: {ever}")
+        assert ever or not now
+        assert principal.capability is not Capability.NONE or not ever
+
+
+@given(ACCOUNTS)
+@settings(deadline=None, max_examples=40)
+def test_a_user_can_what_the_user_or_a_group_of_it_can(listing):
+    found = principals_of(listing)
+    assert found["member"].groups == ("one", "other")
+    for name, groups in listing.groups_of.items():
+        every = [*listing.policies_of[name], *(each for group in groups for each in listing.policies_of[group])]
+        assert found[name].capability is capability_of(every)
+
+
+PRINCIPALS = st.builds(
+    lambda kind, name, capability, days: Principal(
+        arn=f"arn:aws:iam::{ACCOUNT}:{kind}/{name}",
+        kind=kind,
+        name=name,
+        path="/",
+        capability=capability,
+        last_used=None if days is None else datetime(2026, 11, 1, tzinfo=UTC) - timedelta(days=days),
+    ),
+    st.sampled_from(PrincipalKind),
+    st.text("abc", min_size=1, max_size=2),
+    st.sampled_from(Capability),
+    st.one_of(st.none(), st.integers(0, 400)),
+)
+CALLERS = st.builds(
+    "arn:aws:{}/{}".format,
+    st.sampled_from([f"iam::{ACCOUNT}:role", f"iam::{ACCOUNT}:user", f"sts::{ACCOUNT}:assumed-role", "iam::1:role"]),
+    st.text("abc/", min_size=1, max_size=4),
+)
+
+
+@given(st.lists(PRINCIPALS, max_size=8), st.lists(CALLERS | st.text(max_size=5), max_size=4))
+def test_the_order_loses_nobody_and_is_settled(principals, callers):
+    ordered = order_for_sweep(principals, callers)
+    assert sorted(map(id, ordered)) == sorted(map(id, principals))
+    assert order_for_sweep(ordered, callers) == ordered
+    # Among those who are not known to call, whoever tells more comes first.
+    ranks = [RANK[each.capability] for each in order_for_sweep(principals)]
+    assert ranks == sorted(ranks, reverse=True)

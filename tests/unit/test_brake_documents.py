@@ -1,7 +1,7 @@
 """The three documents of the brake policy, judged by an IAM evaluator the project did not write."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -13,12 +13,18 @@ from lambdas.core.brake_documents import (
     BrakeDocumentError,
     DocumentSettings,
     dear_model_patterns,
+    deny_document,
+    digest,
     documents,
+    narrow_scopes,
     size,
 )
+from lambdas.core.errors import RefusedError
 from lambdas.core.levels import Level, level_of
-from lambdas.core.prices import TABLE_FILE, PriceTable
+from lambdas.core.prices import TABLE_FILE, ListedPrice, PriceTable, Scope
+from lambdas.core.scopes import parse_scope
 from lambdas.core.usage import Tier
+from lambdas.installing import document_settings
 from stacks.configuration import load
 from tests.infra.judge import ALLOW_ALL, allowed, role, user
 from tests.infra.spend_actions import SPEND, spend_actions
@@ -65,9 +71,7 @@ def foundation_model(model, region="us-east-1"):
 
 def test_the_shipped_configuration_fits_iam():
     configuration = load(SHIPPED)
-    settings = DocumentSettings(
-        configuration.settings.exempt, configuration.step_down_output_usd, configuration.settings.external_anthropic
-    )
+    settings = document_settings(configuration.settings)
     sizes = {level: size(each) for level, each in documents(settings, PriceTable.load()).items()}
     assert set(sizes) == set(Level)
     assert max(sizes.values()) <= MAX_DOCUMENT_CHARACTERS == 6144
@@ -299,3 +303,78 @@ def test_without_any_dear_model_the_step_down_still_denies_tiers_and_standing_co
     assert level_of(document) is Level.STEP_DOWN
     assert not allowed(role("agents"), [ALLOW_ALL, document], "bedrock:CreateProvisionedModelThroughput")
     assert allowed(role("agents"), [ALLOW_ALL, document], "bedrock:InvokeModel", foundation_model(OPUS))
+
+
+def test_a_price_of_the_accounts_own_list_makes_a_model_dear():
+    listed = ListedPrice(NOVA_LITE, Scope.GLOBAL, None, Tier.STANDARD, "output", Decimal(16), date(2026, 11, 1))
+    document = documents(DocumentSettings(), PriceTable.load().with_listed([listed]))[Level.STEP_DOWN]
+    assert not allowed(role("agents"), [ALLOW_ALL, document], "bedrock:InvokeModel", foundation_model(NOVA_LITE))
+    assert allowed(role("agents"), with_brake(Level.STEP_DOWN), "bedrock:InvokeModel", foundation_model(NOVA_LITE))
+
+
+@pytest.mark.parametrize("level", [Level.STEP_DOWN, Level.STOP])
+def test_principals_with_the_exempt_tag_are_spared_and_no_others(level):
+    asked = DocumentSettings(("role/break-glass",), exempt_tag="spend=free")
+    document = documents(asked, PriceTable.load(), [parse_scope("project:default")])[level]
+    conditions = [each["Condition"] for each in document["Statement"]]
+    assert all(each["StringNotEquals"] == {"aws:PrincipalTag/spend": "free"} for each in conditions)
+    create = "bedrock:CreateProvisionedModelThroughput"
+    for tag, may in (
+        ({"aws__PrincipalTag/spend": "free"}, True),
+        ({"aws__PrincipalTag/spend": "Free"}, False),
+        ({}, False),
+    ):
+        assert allowed(role("agents"), [ALLOW_ALL, document], create, **tag) is may
+    assert allowed(role("break-glass"), [ALLOW_ALL, document], create)
+
+
+@pytest.mark.parametrize("action", spend_actions())
+def test_the_deny_policy_denies_what_a_stop_does_and_is_of_no_level(action):
+    document = deny_document(DocumentSettings(("role/break-glass",)))
+    assert level_of(document) is None
+    assert not allowed(role("agents"), [ALLOW_ALL, document], action)
+    assert allowed(role("break-glass"), [ALLOW_ALL, document], action)
+
+
+def test_an_exempt_name_that_a_pattern_covers_takes_no_room():
+    assert rendered(("role/ops/*", "role/ops/a", "role/ops/b")) == rendered(("role/ops/*",))
+
+
+def test_sixteen_exempt_principals_fit_iam():
+    exempt = tuple(f"role/ops/break-glass-engineer-{number:02}" for number in range(16))
+    assert max(size(each) for each in rendered(exempt).values()) <= MAX_DOCUMENT_CHARACTERS
+
+
+def test_a_scope_that_no_longer_fits_is_refused_with_what_to_do():
+    many = [parse_scope(f"profile:a1b2c3d4{number:04}") for number in range(120)]
+    with pytest.raises(
+        RefusedError, match=r"nothing was changed: .* release a narrow stop first, or stop the principal"
+    ):
+        documents(DocumentSettings(), PriceTable.load(), many)
+
+
+def test_a_principal_is_no_statement():
+    with pytest.raises(RefusedError, match="attaching the deny policy"):
+        documents(DocumentSettings(), PriceTable.load(), [parse_scope("role/agents")])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"Sid": "NarrowOther"},
+        {"Sid": "NarrowSessions"},
+        {"Sid": "NarrowSessions", "Condition": {"StringEquals": {"aws:userid": ["*"]}}},
+        {"Sid": "NarrowResources", "Resource": ["*"]},
+        {"Sid": "NarrowResources", "Resource": ["arn:*:bedrock:*::foundation-model/*"]},
+        {"Sid": "NarrowTagged1", "Condition": {"StringEquals": {}}},
+    ],
+)
+def test_a_narrow_statement_somebody_edited_is_never_taken_for_none(statement):
+    with pytest.raises(BrakeDocumentError, match="edited by hand and cannot be read"):
+        narrow_scopes({"Statement": [{"Sid": "BedrockSpendStop"}, statement]})
+
+
+def test_the_digest_changes_with_any_document():
+    stop = rendered()[Level.STOP]
+    assert digest([stop]) == digest([json.loads(json.dumps(stop))])
+    assert digest([stop]) != digest([rendered(("role/x",))[Level.STOP]])

@@ -15,6 +15,8 @@ from lambdas.core.assumptions import Assumptions
 from lambdas.core.limits import Ladder, Limit
 from lambdas.core.prices import Override, Pricing
 from lambdas.core.windows import Window
+from lambdas.core.work import Choice
+from lambdas.settings import Organization
 from stacks.configuration import ConfigurationError, load
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +32,13 @@ monthly_usd = 100
 
 EMAIL_RULE = "must be an e-mail address"
 EXEMPT_RULE = 'must be "role/NAME" or "user/NAME", the path included; * and ? are allowed, but not alone'
+TAG_RULE = (
+    'must be "KEY=VALUE", one tag of roles and users in full: letters, digits and _.:/+@- in the key, '
+    "blanks and = in the value too"
+)
 PREFIX_RULE = "must be 3 to 32 lower-case letters, digits and dashes, a letter first and no dash last"
+HOLD_RULE = 'must be "hour", "day" or "month"; what the minute stopped always waits for a person'
+HOLD_UNSET = "hold must name windows that have a limit"
 USD_RULE = "must be a number of USD from 0.01 to 1,000,000,000"
 PERCENT_RULE = "must be a percentage above 0 and below 100"
 GLOB_RULE = "must be a model id of at most 128 characters; * and ? are allowed, but not alone"
@@ -85,9 +93,11 @@ def test_the_shipped_file_is_what_the_documentation_says():
     assert settings.exempt == ()
     assert settings.external_anthropic is False
     assert settings.pricing == Pricing()
+    assert settings.detach == ()
+    assert settings.organization is None
     assert configuration.emails == ()
     assert configuration.budget_usd == Decimal(500)
-    assert configuration.step_down_output_usd == Decimal(15)
+    assert configuration.settings.step_down_output_usd == Decimal(15)
     assert configuration.keep_ledger is False
 
 
@@ -107,7 +117,7 @@ def test_everything_with_a_default_can_be_left_out(write):
     assert settings.limits == (Limit(Window.MONTH, Decimal(100), nothing),)
     assert settings.budget == nothing
     assert settings.reaction == timedelta(seconds=240)
-    assert configuration.step_down_output_usd == Decimal(15)
+    assert configuration.settings.step_down_output_usd == Decimal(15)
 
 
 def test_the_defaults_are_those_of_the_shipped_file(write):
@@ -124,6 +134,76 @@ def test_amounts_are_exact(write):
     )
     assert configuration.settings.limits[0].usd == Decimal("0.10")
     assert configuration.budget_usd == Decimal("1234.56")
+
+
+def test_inline_denies_are_off_unless_asked_for_and_take_no_room_in_the_settings_then(write):
+    shipped = load(SHIPPED).settings
+    assert shipped.inline_deny is False
+    assert "inline_deny" not in shipped.to_json()
+    asked_for = load(write(edited(("inline_deny = false", "inline_deny = true")))).settings
+    assert asked_for.inline_deny is True
+    assert lambda_settings.read({"GUARDRAIL": asked_for.to_json()}) == asked_for
+
+
+def test_a_tag_exempts_and_takes_room_in_the_settings_only_where_it_is_given(write):
+    tagged = load(write(edited(("principals = []", 'principals = []\ntag = "Team=break glass=1"')))).settings
+    assert tagged.exempt_tag == "Team=break glass=1"
+    assert tagged.spared.tag == "Team=break glass=1"
+    assert lambda_settings.read({"GUARDRAIL": tagged.to_json()}) == tagged
+    plain = load(SHIPPED).settings
+    assert plain.exempt_tag == ""
+    assert "exempt_tag" not in plain.to_json()
+
+
+def test_what_a_stop_ends_is_told_and_takes_room_in_the_settings_only_where_it_is_chosen(write):
+    text = edited(
+        ("irreversible = []", 'irreversible = ["provisioned-throughput"]'), ("spare = []", 'spare = ["batch-job"]')
+    )
+    chosen = load(write(text)).settings
+    assert chosen.work == Choice(irreversible=("provisioned-throughput",), spare=("batch-job",))
+    assert lambda_settings.read({"GUARDRAIL": chosen.to_json()}) == chosen
+    plain = load(SHIPPED).settings
+    assert plain.work == Choice()
+    assert "work" not in plain.to_json()
+
+
+@pytest.mark.parametrize(
+    ("edit", "line"),
+    [
+        (
+            ("irreversible = []", 'irreversible = ["batch-job"]'),
+            (
+                'work.irreversible[0] = "batch-job": must be one of provisioned-throughput, marketplace-endpoint, '
+                "custom-model-deployment"
+            ),
+        ),
+        (
+            ("spare = []", 'spare = ["import-job"]'),
+            (
+                'work.spare[0] = "import-job": must be one of batch-job, customization-job, evaluation-job, '
+                "prompt-optimization-job, ingestion-job, flow-execution, reasoning-build, agent-evaluation, "
+                "browser-session, code-session, provisioned-throughput, marketplace-endpoint, custom-model-deployment"
+            ),
+        ),
+        (
+            ("spare = []", 'spare = ["batch-job", "batch-job"]'),
+            'work.spare = ["batch-job", "batch-job"]: must not name anything twice (batch-job)',
+        ),
+        (
+            (
+                "spare = []\nirreversible = []",
+                'spare = ["marketplace-endpoint"]\nirreversible = ["marketplace-endpoint"]',
+            ),
+            (
+                'work = {spare = ["marketplace-endpoint"], irreversible = ["marketplace-endpoint"]}: spare must not '
+                "name what irreversible names (marketplace-endpoint)"
+            ),
+        ),
+    ],
+)
+def test_a_mistake_in_what_a_stop_ends_is_told_in_one_line(edit, line, write):
+    file = write(edited(edit))
+    assert complaint(file) == f"{file}: {line}"
 
 
 def test_what_the_functions_are_told_is_what_was_configured(write):
@@ -161,6 +241,25 @@ def test_the_functions_are_told_what_the_user_knows_of_prices(write):
         ),
     )
     assert lambda_settings.read({lambda_settings.VARIABLE: settings.to_json()}) == settings
+
+
+def test_gateways_are_left_alone_unless_the_file_says_how_far_to_lower_them(write):
+    left = load(SHIPPED).settings
+    assert left.gateway_percent is None
+    assert "gateway" not in left.to_json()
+    assert lambda_settings.read({lambda_settings.VARIABLE: left.to_json()}) == left
+    lowered = load(
+        write(edited(("gateways = false", "gateways = true"), ("gateway_percent = 25", "gateway_percent = 10")))
+    )
+    assert lowered.settings.gateway_percent == 10
+    assert lambda_settings.read({lambda_settings.VARIABLE: lowered.settings.to_json()}) == lowered.settings
+
+
+def test_a_held_limit_says_so_and_travels_to_the_functions(write):
+    settings = load(write(edited(('# hold = ["month"]', 'hold = ["month"]')))).settings
+    assert [each.window for each in settings.limits if each.hold] == [Window.MONTH]
+    assert lambda_settings.read({"GUARDRAIL": settings.to_json()}).limits == settings.limits
+    assert settings.to_json().count("hold") == 1
 
 
 @pytest.mark.parametrize(
@@ -202,7 +301,31 @@ def test_tripwires_hang_in_every_listed_region_when_the_home_region_is_known(wri
 
 
 MISTAKES = {
+    "gateways that are stopped at step-down": (
+        ("gateway_percent = 25", "gateway_percent = 0"),
+        "throttle.gateway_percent = 0: Input should be greater than or equal to 1",
+    ),
+    "gateways that are not lowered": (
+        ("gateway_percent = 25", "gateway_percent = 100"),
+        "throttle.gateway_percent = 100: Input should be less than or equal to 99",
+    ),
+    "gateways that are counted": (
+        ("gateways = false", "gateways = 1"),
+        "throttle.gateways = 1: Input should be a valid boolean",
+    ),
     "an unknown key": (('"enforce"\n\n', '"enforce"\ncolour = "red"\n\n'), f'colour = "red": {UNKNOWN}'),
+    "a minute that is held": (
+        ('# hold = ["month"]', 'hold = ["minute"]'),
+        f'limits.hold[0] = "minute": {HOLD_RULE}',
+    ),
+    "a held window without a limit": (
+        ('# hold = ["month"]', 'hold = ["hour", "month"]'),
+        f'limits = {{minute = 5, day = 50, month = 500, hold = ["hour", "month"]}}: {HOLD_UNSET} (hour)',
+    ),
+    "a window held twice": (
+        ('# hold = ["month"]', 'hold = ["day", "day"]'),
+        'limits.hold = ["day", "day"]: must not name anything twice (day)',
+    ),
     "an unknown key of a table": (("minute = 5", "minute = 5\nweek = 1"), f"limits.week = 1: {UNKNOWN}"),
     "an unknown table": (("[options]", "[option]\nx = [1, true]\n[options]"), f"option = {{x = [1, true]}}: {UNKNOWN}"),
     "a key in the wrong table": (("[options]", "[options]\nminute = 1"), f"options.minute = 1: {UNKNOWN}"),
@@ -341,6 +464,22 @@ MISTAKES = {
         ("principals = []", 'principals = ["role/x", "role/x"]'),
         'exempt.principals = ["role/x", "role/x"]: must not name anything twice (role/x)',
     ),
+    "an exempt tag without a value": (
+        ("principals = []", 'principals = []\ntag = "team="'),
+        f'exempt.tag = "team=": {TAG_RULE}',
+    ),
+    "an exempt tag that is a pattern": (
+        ("principals = []", 'principals = []\ntag = "team=*"'),
+        f'exempt.tag = "team=*": {TAG_RULE}',
+    ),
+    "an exempt tag with a policy variable": (
+        ("principals = []", 'principals = []\ntag = "team=${aws:username}"'),
+        f'exempt.tag = "team=${{aws:username}}": {TAG_RULE}',
+    ),
+    "an exempt tag with a blank in its key": (
+        ("principals = []", 'principals = []\ntag = "my team=a"'),
+        f'exempt.tag = "my team=a": {TAG_RULE}',
+    ),
     "a factor of nothing": (("factor = 1\n", "factor = 0\n"), f"prices.factor = 0: {FACTOR_RULE}"),
     "a factor too large": (("factor = 1\n", "factor = 10.1\n"), f"prices.factor = 10.1: {FACTOR_RULE}"),
     "a factor in words": (("factor = 1\n", 'factor = "7 %"\n'), f'prices.factor = "7 %": {FACTOR_RULE}'),
@@ -377,7 +516,7 @@ def test_a_mistake_is_told_in_one_line_with_file_key_value_and_rule(edit, line, 
     ("edit", "place"),
     [
         (("day = 50\n", "day = 50\nday = 60\n"), "line 24"),
-        (("[ladder]", "[limits]"), "line 28"),
+        (("[ladder]", "[limits]"), "line 32"),
         (("day = 50\n", "day 50\n"), "line 23"),
     ],
     ids=["a key twice", "a table twice", "no equals sign"],
@@ -478,3 +617,129 @@ def test_prices_by_the_hour_reach_the_functions(write):
 def test_a_mistake_in_an_assumption_is_told_in_one_line(edit, line, write):
     file = write(edited(edit))
     assert complaint(file) == f"{file}: {line}"
+
+
+DETACHED_RULE = (
+    'must be "policy/NAME" of this account, the path included, or "arn:aws:iam::aws:policy/NAME" of AWS, which must '
+    "have Bedrock in its name; no *"
+)
+FULL_ACCESS = "arn:aws:iam::aws:policy/AmazonBedrockFullAccess"
+
+
+def test_the_policies_of_detach_mode_reach_the_functions(write):
+    settings = load(write(f'{MINIMAL}[detach]\npolicies = ["policy/team/bedrock-use", "{FULL_ACCESS}"]\n')).settings
+    assert settings.allow_policies("123456789012") == (
+        "arn:aws:iam::123456789012:policy/team/bedrock-use",
+        FULL_ACCESS,
+    )
+    assert lambda_settings.read({lambda_settings.VARIABLE: settings.to_json()}) == settings
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "arn:aws:iam::aws:policy/AdministratorAccess",
+        "arn:aws:iam::aws:policy/Bedrock/AdministratorAccess",
+        "arn:aws:iam::aws:policy/AmazonBedrock*",
+        "arn:aws:iam::123456789012:policy/bedrock-use",
+        "policy/*",
+        "policy/",
+        "policy//bedrock-use",
+        "bedrock-use",
+        "role/agents",
+    ],
+)
+def test_a_policy_that_must_not_be_handed_out_is_told_in_one_line(policy, write):
+    file = write(f'{MINIMAL}[detach]\npolicies = ["{policy}"]\n')
+    assert complaint(file) == f'{file}: detach.policies[0] = "{policy}": {DETACHED_RULE}'
+
+
+@pytest.mark.parametrize(
+    ("policies", "line"),
+    [
+        (
+            '["policy/a", "policy/a"]',
+            'detach.policies = ["policy/a", "policy/a"]: must not name anything twice (policy/a)',
+        ),
+        (
+            '["policy/bedrock-spend-deny"]',
+            (
+                'detach = {policies = ["policy/bedrock-spend-deny"]}: '
+                "policies must not name the guardrail's own (policy/bedrock-spend-deny)"
+            ),
+        ),
+    ],
+)
+def test_a_mistake_in_detach_mode_is_told_in_one_line(policies, line, write):
+    file = write(f"{MINIMAL}[detach]\npolicies = {policies}\n")
+    assert complaint(file) == f"{file}: {line}"
+
+
+def test_no_more_policies_are_detached_than_a_role_can_be_granted(write):
+    many = ", ".join(f'"policy/bedrock-{number}"' for number in range(11))
+    assert "detach.policies = [" in (told := complaint(write(f"{MINIMAL}[detach]\npolicies = [{many}]\n")))
+    assert "at most 10 items" in told
+
+
+ORGANIZATION = """\
+[organization]
+management_account = "111122223333"
+account = "444455556666"
+"""
+TARGET_RULE = 'must be "account" or an organizational unit (ou-xxxx-yyyyyyyy); a root would stop every account'
+ACCOUNT_RULE = "must be an account id: twelve digits, as text"
+
+
+@pytest.mark.parametrize(
+    ("target", "resolved"), [("account", "444455556666"), ("ou-ab12-cdefghij", "ou-ab12-cdefghij")]
+)
+def test_organization_mode_reaches_the_functions(target, resolved, write):
+    settings = load(write(f'{MINIMAL}{ORGANIZATION}target = "{target}"\n')).settings
+    assert settings.organization == Organization("bedrock-spend", "111122223333", "444455556666", resolved)
+    assert lambda_settings.read({lambda_settings.VARIABLE: settings.to_json()}) == settings
+
+
+def test_without_a_target_the_account_alone_is_stopped(write):
+    organization = load(write(MINIMAL + ORGANIZATION)).settings.organization
+    assert organization is not None
+    assert organization.target == "444455556666"
+
+
+def test_the_management_account_needs_a_word(write):
+    text = MINIMAL + ORGANIZATION.replace("444455556666", "111122223333")
+    file = write(text)
+    assert complaint(file) == (
+        f'{file}: organization = {{management_account = "111122223333", account = "111122223333"}}: '
+        "account is the management account, which no SCP binds: set on_management = true if you mean it"
+    )
+    assert load(write(f"{text}on_management = true\n")).settings.organization is not None
+
+
+@pytest.mark.parametrize(
+    ("edit", "line"),
+    [
+        (('"444455556666"', '"444455556666"\ntarget = "r-ab12"'), f'organization.target = "r-ab12": {TARGET_RULE}'),
+        (
+            ('"444455556666"', '"444455556666"\ntarget = "111122223333"'),
+            f'organization.target = "111122223333": {TARGET_RULE}',
+        ),
+        (('account = "444455556666"', 'account = "4444"'), f'organization.account = "4444": {ACCOUNT_RULE}'),
+        (
+            ('management_account = "111122223333"', 'management_account = "me"'),
+            f'organization.management_account = "me": {ACCOUNT_RULE}',
+        ),
+        (('account = "444455556666"\n', ""), f"organization.account: {MISSING}"),
+    ],
+)
+def test_a_mistake_in_organization_mode_is_told_in_one_line(edit, line, write):
+    assert ORGANIZATION.count(edit[0]) == 1
+    file = write(MINIMAL + ORGANIZATION.replace(*edit))
+    assert complaint(file) == f"{file}: {line}"
+
+
+def test_more_exempt_than_an_scp_holds_are_told_at_synthesis(write):
+    names = ", ".join(f'"role/{number:060}"' for number in range(45))
+    told = complaint(write(f"{MINIMAL}{ORGANIZATION}[exempt]\nprincipals = [{names}]\n"))
+    assert "guardrail.toml: organization = " in told
+    assert "AWS Organizations takes 5120: name fewer exempt.principals" in told
+    assert len(told.splitlines()) == 1

@@ -47,6 +47,7 @@ def full() -> dict[str, Any]:
         ],
         "iam_identical_after_release": True,
         "resources_left_after_destroy": [],
+        "measured": [{"what": "kill of role/agent alone", "figure": "0.4 s"}],
         "emulator": {
             "name": "ministack",
             "version": "1.2.3",
@@ -85,7 +86,7 @@ def h1(page: str) -> str:
 def test_the_headline_says_what_happened():
     assert h1(render(full())) == (
         "The runaway agent was stopped 41.2 s after its spend crossed the limit, at $5.83 of $5.00; "
-        "the account&#x27;s IAM is byte-identical after release."
+        "the account&#x27;s IAM, API keys and concurrency are byte-identical after release."
     )
 
 
@@ -107,6 +108,7 @@ def test_the_page_shows_every_figure_mark_and_adaptation():
         *("6 min 12 s", "2025-06-01 09:30:00+00:00", "ministack 1.2.3"),
         *("deploy", "61.2 s", "7 stacks", "the agent starts", "limit crossed"),
         *("arn:aws:iam::111122223333:role/agent", "arn:aws:iam::111122223333:role/bystander", "the runaway"),
+        *("kill of role/agent alone", "0.4 s"),
         *("iam-policy-arn-condition-key", "custom-resource-left-out", "has the key", "left it out"),
     ):
         assert shown in page
@@ -123,7 +125,7 @@ def test_a_failed_drill_names_the_scenes_that_failed_and_what_was_measured_befor
     page = render(report)
 
     assert h1(page).startswith("The drill FAILED in &quot;release&quot; and &quot;destroy&quot;. The runaway agent was")
-    assert "IAM is NOT identical after release" in h1(page)
+    assert "API keys and concurrency are NOT identical after release" in h1(page)
     assert "<li>a policy stayed behind</li>" in page
 
 

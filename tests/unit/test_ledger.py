@@ -10,10 +10,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from lambdas.aws.dynamodb import LedgerTable
+from lambdas.aws.dynamodb import UNREADABLE, LedgerTable
 from lambdas.core.closed import ClosedDay
 from lambdas.core.errors import AwsCallError, LedgerItemError
 from lambdas.core.levels import Level, Wanted
+from lambdas.core.levers import Held
 from lambdas.core.limits import Allowance
 from lambdas.core.memory import Memory
 from lambdas.core.usage import Kind, Series, Tier
@@ -67,7 +68,7 @@ def test_everything_a_tick_needs_comes_back_in_one_read(ledger: LedgerTable, now
     allowance = Allowance(Decimal("12.50"), now + timedelta(hours=1), "report", "ada")
     ledger.add_allowance(allowance)
     ledger.add_allowance(Allowance(Decimal(5), now, "over", "bob"))
-    ledger.want(Level.STEP_DOWN, now)
+    ledger.want(Wanted(Level.STEP_DOWN), now)
     ledger.note("watch", {"a": 1}, now)
     ledger.note("inventory", {"mark": "x", "discovered": ["ap-south-1"]}, now)
     ledger.record_decision(now, {"verdict": "warn"}, news=True)
@@ -88,7 +89,7 @@ def test_everything_a_tick_needs_comes_back_in_one_read(ledger: LedgerTable, now
 def test_one_broken_item_is_told_of_and_hides_no_other(
     ledger: LedgerTable, client: "DynamoDBClient", now: datetime, name: str, body: str
 ):
-    ledger.want(Level.STOP, now)
+    ledger.want(Wanted(Level.STOP), now)
     ledger.note("watch", {"a": 1}, now)
     ledger.note("inventory", {"a": 2}, now)
     ledger.record_decision(now, {"verdict": "warn"}, news=False)
@@ -133,10 +134,118 @@ def test_a_release_forgets_the_decision_and_nothing_else(ledger: LedgerTable, no
 
 @pytest.mark.parametrize(("later", "kept"), [(1, Level.RELEASED), (0, Level.RELEASED), (-1, Level.STOP)])
 def test_the_latest_word_counts_whenever_it_arrives(ledger: LedgerTable, now: datetime, later: int, kept: Level):
-    assert ledger.want(Level.STOP, now)
-    assert ledger.want(Level.RELEASED, now + timedelta(seconds=later)) is (later >= 0)
+    assert ledger.want(Wanted(Level.STOP), now)
+    assert ledger.want(Wanted(Level.RELEASED), now + timedelta(seconds=later)) is (later >= 0)
     assert ledger.memory(now).wanted.level is kept
     assert ledger.wanted().level is kept
+
+
+def test_who_said_so_and_what_it_waits_for_come_back(ledger: LedgerTable, now: datetime):
+    for each in (Wanted(Level.STOP, now, "meter", ("day", "month")), Wanted(Level.RELEASED, now, "person", done=False)):
+        ledger.want(each, now)
+        assert ledger.wanted() == ledger.memory(now).wanted == each
+
+
+def test_the_word_of_an_older_version_waits_for_a_person(ledger: LedgerTable, client: "DynamoDBClient", now: datetime):
+    put(client, "now", "wanted", json.dumps({"level": "stop", "at": "2026-11-22T18:30:20.000000Z"}))
+    assert ledger.wanted() == Wanted(Level.STOP, now, "", (), done=True)
+
+
+# --- what is stopped alone, who is at it, what is held down ---
+
+
+def test_what_is_stopped_alone_is_remembered_once_until_it_is_released(ledger: LedgerTable, now: datetime):
+    for scope in ("role/agent", "model:anthropic.claude-*", "role/agent"):
+        ledger.stop_alone(scope, "loops", now)
+    assert sorted(ledger.stopped_alone()) == ["model:anthropic.claude-*", "role/agent"]
+    assert sorted(ledger.memory(now).narrow) == ["model:anthropic.claude-*", "role/agent"]
+    ledger.release_alone("role/agent", now)
+    assert ledger.stopped_alone() == ("model:anthropic.claude-*",)
+    assert ledger.stopped_alone(releasing=True) == ledger.memory(now).releasing == ("role/agent",)
+    ledger.released_alone("role/agent")
+    ledger.released_alone("model:anthropic.claude-*")
+    assert ledger.stopped_alone() == ledger.memory(now).narrow == ("model:anthropic.claude-*",)
+    assert ledger.stopped_alone(releasing=True) == ()
+
+
+def test_what_is_stopped_again_while_it_is_released_stays_stopped(ledger: LedgerTable, now: datetime):
+    ledger.release_alone("role/agent", now)
+    ledger.stop_alone("role/agent", "again", now)
+    ledger.released_alone("role/agent")
+    assert ledger.stopped_alone() == ("role/agent",)
+
+
+def test_what_is_released_by_the_way_is_not_what_somebody_stopped_again(ledger: LedgerTable, now: datetime):
+    ledger.stop_alone("role/agent", "again", now)
+    ledger.release_alone("role/agent", now, unless_stopped=True)
+    assert ledger.stopped_alone() == ("role/agent",)
+    ledger.release_alone("role/other", now, unless_stopped=True)
+    assert ledger.stopped_alone(releasing=True) == ("role/other",)
+
+
+def test_who_keeps_a_stop_on_gives_way_to_a_person_and_to_nobody_like_itself(ledger: LedgerTable, now: datetime):
+    until = now + timedelta(minutes=2)
+    for who in ("keep", "stop", "release"):
+        assert ledger.begin("keep", now, until) is None
+        assert ledger.begin(who, now, until + timedelta(seconds=1)) == ("keep" if who == "keep" else None)
+        # Whoever gave way does not end what took over.
+        ledger.end(until)
+        assert ledger.begin("keep", now, until) == (None if who == "keep" else who)
+        for end in (until, until + timedelta(seconds=1)):
+            ledger.end(end)
+
+
+def test_one_is_at_it_until_it_ends_or_its_time_is_over(ledger: LedgerTable, now: datetime):
+    until = now + timedelta(minutes=2)
+    assert ledger.begin("stop", now, until) is None
+    assert ledger.begin("release", now, until) == "stop"
+    assert ledger.begin("release", until, until + timedelta(minutes=2)) is None
+    # Whoever was too late does not end what another has begun since.
+    ledger.end(until)
+    assert ledger.begin("stop", until, until) == "release"
+    ledger.end(until + timedelta(minutes=2))
+    assert ledger.begin("stop", until, until + timedelta(minutes=5)) is None
+
+
+def test_what_is_held_down_keeps_its_first_words_and_is_forgotten_only_as_it_was_read(ledger: LedgerTable):
+    first = Held("concurrency", "us-east-1/agent", "agent", {"reserved": None})
+    ledger.remember(first)
+    (read,) = ledger.held()
+    ledger.remember(Held("concurrency", "us-east-1/agent", "agent", {"reserved": 0}))
+    assert not ledger.forget(read)
+    (again,) = ledger.held()
+    assert again.held == read.held == first
+    assert ledger.forget(again)
+    assert ledger.held() == []
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {},
+        {"body": {"S": "no JSON"}, "mark": {"N": "1"}},
+        {"body": {"S": "[]"}, "mark": {"N": "1"}},
+        {"body": {"S": '{"lever": "concurrency", "key": "x", "words": "x"}'}, "mark": {"N": "1"}},
+        {"body": {"S": '{"lever": "concurrency", "key": "x", "words": "x", "before": 5}'}, "mark": {"N": "1"}},
+        {"body": {"S": '{"lever": "concurrency", "key": "x", "words": "x", "before": {}}'}},
+    ],
+)
+def test_what_is_held_and_cannot_be_read_hides_no_other_and_says_what_to_do(
+    client: "DynamoDBClient", ledger: LedgerTable, item: Any
+):
+    first = Held("concurrency", "us-east-1/agent", "agent", {"reserved": None})
+    ledger.remember(first)
+    client.put_item(TableName=TABLE, Item={"pk": {"S": "held"}, "sk": {"S": "concurrency#x"}, **item})
+    read, broken = (each.held for each in ledger.held())
+    assert read == first
+    assert (broken.lever, broken.key) == (UNREADABLE, "concurrency#x")
+    assert broken.words.startswith("concurrency#x by hand, and then delete its item of the ledger (ledger item ")
+
+
+def test_the_regions_found_in_use_are_told_by_themselves(ledger: LedgerTable, now: datetime):
+    assert ledger.in_use() == ()
+    ledger.note("inventory", {"discovered": ["eu-west-3"], "mark": "x"}, now)
+    assert ledger.in_use() == ("eu-west-3",)
 
 
 # --- closed days ---

@@ -21,7 +21,7 @@ from lambdas.core.windows import Window
 from lambdas.measuring import Gauge
 from lambdas.metering import MeterTools, Tick, tick
 from tests.fakes import FakeLedger, FakeUsage, moment
-from tests.unit.test_metering import DAY, NOVA, RUNTIME, SERIES, Meter
+from tests.unit.test_metering import DAY, DEAR, NOVA, RUNTIME, SERIES, Meter
 from tests.unit.test_stopping import LINKS
 
 MANTLE = Source("us-east-1", "AWS/BedrockMantle")
@@ -72,6 +72,9 @@ class Stocked(Meter):
             enforce=self.enforce,
             links=LINKS,
             ask_for_stop=self.ask,
+            ask_for_release=self.ask_for_release,
+            dear=DEAR,
+            exempt=self.exempt,
             send=self.sent.append,
         )
         return tick(self.now, tools, woken=woken)

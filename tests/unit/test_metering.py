@@ -27,6 +27,8 @@ NOVA = "amazon.nova-pro-v1:0"
 SERIES = Series("us-east-1", "AWS/Bedrock", "OutputTokenCount", (("ModelId", NOVA),), NOVA, Kind.OUTPUT)
 DAY = Limit(Window.DAY, Decimal(50), Ladder(Decimal(50), Decimal(80)))
 RUNTIME = Source("us-east-1", "AWS/Bedrock")
+DEAR = ("anthropic.claude-opus*",)
+"""What a step-down denies here."""
 
 
 @dataclass
@@ -39,8 +41,12 @@ class Meter:
     ledger: FakeLedger = field(default_factory=FakeLedger)
     usage: FakeUsage = field(default_factory=FakeUsage)
     asked: list[dict[str, Any]] = field(default_factory=list)
+    released: list[dict[str, Any]] = field(default_factory=list)
+    """What the release function was asked for."""
     sent: list[Notice] = field(default_factory=list)
     stop_is_down: bool = False
+    release_is_down: bool = False
+    exempt: tuple[str, ...] = ()
     enforce: bool = True
     limits: tuple[Limit, ...] = (DAY,)
     max_blind: Decimal = Decimal(5)
@@ -61,6 +67,11 @@ class Meter:
             raise refused("lambda:InvokeFunction")
         self.asked.append(request)
 
+    def ask_for_release(self, request: dict[str, Any]) -> None:
+        if self.release_is_down:
+            raise refused("lambda:InvokeFunction")
+        self.released.append(request)
+
     def tick(self, *, woken: bool = False) -> Tick:
         """Do what is due."""
         tools = MeterTools(
@@ -73,14 +84,21 @@ class Meter:
             enforce=self.enforce,
             links=LINKS,
             ask_for_stop=self.ask,
+            ask_for_release=self.ask_for_release,
+            dear=DEAR,
+            exempt=self.exempt,
             send=self.sent.append,
         )
         return tick(self.now, tools, woken=woken)
 
-    def read(self) -> "Found":
+    def read_tick(self) -> Tick:
         """Tick, and have everything read in full whatever the pace would say."""
         self.ledger.notes.pop("watch", None)
-        found = self.tick()
+        return self.tick()
+
+    def read(self) -> "Found":
+        """Read in full, and return what came of it."""
+        found = self.read_tick()
         assert found.decision is not None
         assert found.spend is not None
         return Found(found.decision.verdict, found.asked, found.problems, found.spend.gaps, found.level, found.spend)
@@ -284,7 +302,7 @@ def test_minutes_before_a_release_no_longer_burn(meter: Meter):
     meter.limits = (Limit(Window.MINUTE, Decimal(5), Ladder(None, None)),)
     minute = Window.MINUTE.start(meter.now) - timedelta(minutes=2)
     assert meter.spent("60", minute).read().verdict is Verdict.STOP
-    meter.ledger.want(Level.RELEASED, minute + timedelta(seconds=90))
+    meter.ledger.level, meter.ledger.said_at = Level.RELEASED, minute + timedelta(seconds=90)
     meter.ledger.forget_verdict()
     assert meter.read().verdict is Verdict.OK
 

@@ -22,7 +22,7 @@ SPEND = SpendSummary(
 )
 
 STOPPED = """\
-Bedrock is stopped. 2 steps done; 2 principals were armed beforehand.
+Bedrock is stopped. 2 steps done; 2 principals were armed beforehand. OUT OF REACH: 1.
 
 Why: $60.00 of $50/day
 - $60.00 of $50/day, $64.00 with usage on its way
@@ -38,7 +38,7 @@ Done:
 - switch bedrock-spend-brake to stop (v3)
 - attach bedrock-spend-sweep to role/admin
 
-NOT stopped, IAM cannot reach them:
+NOT stopped, out of reach:
 - arn:role: Identity Center role
 
 Let it go on:
@@ -65,13 +65,13 @@ def report(**changes: Any) -> StopReport:
 
 def test_the_mail_about_a_stop():
     notice = stop_notice(report(), SPEND, LINKS)
-    assert notice.subject == "Bedrock spend: STOPPED"
+    assert notice.subject == "Bedrock spend: STOPPED, 1 out of reach"
     assert notice.text == STOPPED
 
 
 def test_a_stop_that_did_not_finish_says_so_first():
     notice = stop_notice(report(failed={"attach x": "Throttling"}), SPEND, LINKS)
-    assert notice.subject == "Bedrock spend: NOT FULLY STOPPED"
+    assert notice.subject == "Bedrock spend: NOT FULLY STOPPED, 1 out of reach"
     assert notice.text.startswith("Bedrock is NOT fully stopped: 1 steps failed.")
 
 
@@ -89,7 +89,7 @@ def test_a_long_list_is_cut_and_says_where_the_rest_is():
 
 def test_a_subject_is_ascii_and_fits():
     subject = stop_notice(report(level=Level.STEP_DOWN), SPEND, LINKS).subject
-    assert subject == "Bedrock spend: STEPPED DOWN"
+    assert subject == "Bedrock spend: STEPPED DOWN, 1 out of reach"
     assert subject.isascii()
     assert len(subject) <= 100
 

@@ -8,31 +8,32 @@ from lambdas.core.plan import (
     BrakeState,
     Detach,
     Job,
+    Join,
+    Leave,
     PolicyState,
     StopJob,
     Switch,
     holder_of,
-    plan_arming,
+    plan_alone,
     plan_jobs,
-    plan_release,
+    plan_leaving,
     plan_sweep,
     plan_switch,
     switch_to,
 )
 from lambdas.core.principals import Capability, Principal, PrincipalKind, Spared
+from lambdas.core.scopes import parse_scope
 
 BRAKE = "arn:aws:iam::123456789012:policy/bedrock-spend-brake"
 SWEEP = "arn:aws:iam::123456789012:policy/bedrock-spend-sweep"
+DENY = "arn:aws:iam::123456789012:policy/bedrock-spend-deny"
 VERSIONS = {Level.RELEASED: "v3", Level.STEP_DOWN: "v2", Level.STOP: "v1"}
 SPARED = Spared(("role/break-glass", "user/ops/*"))
 JOB = Job("us-east-1", "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abc", "nightly")
 
 
-def brake_state(brake=Level.RELEASED, sweep=Level.RELEASED, *, versions=VERSIONS, swept=()):
-    return BrakeState(
-        PolicyState(BRAKE, brake, versions),
-        PolicyState(SWEEP, sweep, versions, holders=frozenset(swept)),
-    )
+def brake_state(brake=Level.RELEASED, sweep=Level.RELEASED, *, versions=VERSIONS):
+    return BrakeState(PolicyState(BRAKE, brake, versions), PolicyState(SWEEP, sweep, versions))
 
 
 def principal(name, *attached, kind=PrincipalKind.ROLE, path="/", capability=Capability.WILDCARD):
@@ -134,54 +135,71 @@ def test_jobs_are_stopped_but_for_those_of_exempt_roles():
     assert plan_jobs([JOB, theirs, others], SPARED).steps == (StopJob(JOB), StopJob(others))
 
 
-def test_a_release_switches_both_policies_before_it_leaves_the_swept():
-    state = brake_state(Level.STOP, Level.STOP, swept={"user/b", "role/a"})
-    assert plan_release(state).steps == (
-        Switch(BRAKE, Level.RELEASED, "v3"),
-        Switch(SWEEP, Level.RELEASED, "v3"),
+def test_work_that_is_not_to_be_stopped_is_named_with_the_reason():
+    kept = replace(JOB, kind="provisioned throughput", why_not="goes on costing about $164 an hour")
+    plan = plan_jobs([kept, JOB], SPARED)
+    assert plan.steps == (StopJob(JOB),)
+    assert plan.uncovered == {"provisioned throughput nightly in us-east-1": "goes on costing about $164 an hour"}
+
+
+def test_leaving_names_everybody_once_in_order():
+    plan = plan_leaving(SWEEP, {"user/b", "role/a"}, {"user/c"})
+    assert plan.steps == (
         Detach(SWEEP, "role/a"),
         Detach(SWEEP, "user/b"),
+        Leave("bedrock-spend-sweep", "user/c"),
     )
 
 
-def test_a_release_of_what_is_released_does_nothing():
-    assert plan_release(brake_state()).steps == ()
+def test_a_user_without_a_free_slot_goes_into_the_group_and_a_role_is_named():
+    user = replace(principal("dev", kind=PrincipalKind.USER), full=True)
+    plan = plan_sweep(brake_state(), [user, replace(principal("agents"), full=True)], SPARED)
+    # A role is tried all the same, for its quota may have been raised.
+    assert plan.steps == (Join("bedrock-spend-sweep", "user/dev"), Attach(SWEEP, "role/agents"))
 
 
-def test_a_release_that_was_interrupted_leaves_the_rest():
-    assert plan_release(brake_state(swept={"role/a"})).steps == (Detach(SWEEP, "role/a"),)
+def test_a_user_without_a_slot_or_a_group_to_go_to_is_tried():
+    user = replace(principal("dev", kind=PrincipalKind.USER), full=True, groups_full=True)
+    assert plan_sweep(brake_state(), [user], SPARED).steps == (Attach(SWEEP, "user/dev"),)
 
 
-def test_a_release_never_disarms():
-    steps = plan_release(brake_state(Level.STOP, Level.STOP, swept={"role/a"})).steps
-    assert all(step.policy_arn == SWEEP for step in steps if isinstance(step, Detach))
+def test_who_is_in_the_group_already_is_reached():
+    user = replace(principal("dev", kind=PrincipalKind.USER), full=True, groups=("team", "bedrock-spend-sweep"))
+    group = principal("bedrock-spend-sweep", SWEEP, kind=PrincipalKind.GROUP, path="/bedrock-spend/")
+    assert plan_sweep(brake_state(), [user, group], SPARED).steps == ()
+    # Somebody took the policy off the group.
+    emptied = replace(group, attached=frozenset())
+    assert plan_sweep(brake_state(), [user, emptied], SPARED).steps == (Join("bedrock-spend-sweep", "user/dev"),)
 
 
-def test_arming_takes_those_who_name_bedrock_and_no_wildcards():
-    named = Capability.NAMED
-    people = [
-        principal("agents", capability=named),
-        principal("dev", kind=PrincipalKind.USER, capability=named),
-        principal("admin"),
-        principal("web", capability=Capability.NONE),
-        principal("armed", BRAKE, capability=named),
-        principal("break-glass", capability=named),
-    ]
-    plan = plan_arming(BRAKE, people, SPARED)
-    assert plan.steps == (Attach(BRAKE, "role/agents"), Attach(BRAKE, "user/dev"))
-    assert plan.uncovered == {}
+def test_groups_are_never_attached_to():
+    assert plan_sweep(brake_state(), [principal("devs", kind=PrincipalKind.GROUP)], SPARED).steps == ()
 
 
-def test_arming_goes_on_while_a_principal_is_swept():
-    swept = principal("agents", SWEEP, capability=Capability.NAMED)
-    assert plan_arming(BRAKE, [swept], SPARED).steps == (Attach(BRAKE, "role/agents"),)
+ALONE = (parse_scope("role/agents"), parse_scope("user/dev"), parse_scope("model:anthropic.claude-*"))
 
 
-def test_arming_names_whom_it_cannot_arm():
-    role = principal("AWSServiceRoleForZ", path="/aws-service-role/z/", capability=Capability.NAMED)
-    plan = plan_arming(BRAKE, [role, SERVICE_LINKED], SPARED)
+def test_roles_and_users_that_are_stopped_alone_get_the_deny_policy():
+    people = [principal("agents"), replace(principal("dev", kind=PrincipalKind.USER), full=True), principal("admin")]
+    plan = plan_alone(DENY, (), ALONE, people, SPARED)
+    assert plan.steps == (Attach(DENY, "role/agents"), Join("bedrock-spend-deny", "user/dev"))
+
+
+def test_who_is_denied_alone_already_is_left():
+    assert plan_alone(DENY, {"role/agents", "user/dev"}, ALONE, [principal("agents")], SPARED).steps == ()
+
+
+def test_when_nobody_can_be_listed_the_names_are_taken_at_their_word():
+    assert plan_alone(DENY, (), ALONE[:1], [], SPARED).steps == (Attach(DENY, "role/agents"),)
+
+
+def test_the_exempt_the_unmodifiable_and_the_missing_are_not_stopped_alone_but_named():
+    scopes = [parse_scope(f"role/{each}") for each in ("break-glass", "gone", SERVICE_LINKED.name)]
+    plan = plan_alone(DENY, (), scopes, [principal("break-glass"), SERVICE_LINKED], SPARED)
     assert plan.steps == ()
-    assert set(plan.uncovered) == {role.arn}
+    assert "exempt" in plan.uncovered["role/break-glass"]
+    assert "none of that name" in plan.uncovered["role/gone"]
+    assert "service-linked" in plan.uncovered[f"role/{SERVICE_LINKED.name}"]
 
 
 def test_a_holder_is_named_without_its_path():

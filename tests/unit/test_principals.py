@@ -1,8 +1,9 @@
 """Who can spend: judged by policies, over-approximated, never under."""
 
-import fnmatch
+import itertools
 import json
-import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 import pytest
@@ -12,10 +13,15 @@ from lambdas.core.principals import (
     Capability,
     Principal,
     PrincipalKind,
+    Quotas,
     Spared,
     capability_of,
+    order_for_sweep,
     principal_pattern,
+    split_tag,
+    strongest,
 )
+from tests.infra.judge import lets_through
 from tests.infra.spend_actions import spend_actions
 
 NAMED, WILDCARD, NONE = Capability.NAMED, Capability.WILDCARD, Capability.NONE
@@ -166,6 +172,24 @@ def test_a_statement_may_stand_alone_and_a_document_may_be_text():
     assert capability_of([json.dumps(alone)]) is NAMED
 
 
+def test_a_statement_with_both_an_action_and_a_not_action_is_judged_by_the_worse():
+    assert capability_of([policy(statement(Action="s3:*", NotAction="iam:*"))]) is WILDCARD
+    assert capability_of([policy(statement(Action="bedrock:*", NotAction="*"))]) is NAMED
+    assert capability_of([policy(statement(Action="s3:*", NotAction="*"))]) is NONE
+
+
+def test_a_not_resource_narrows_nothing():
+    but_one = {"Effect": "Allow", "Action": "bedrock:InvokeModel", "NotResource": "arn:aws:bedrock:*::*/anthropic.*"}
+    assert capability_of([policy(but_one)]) is NAMED
+
+
+def test_the_strongest_capability_is_the_one_that_tells_most():
+    assert strongest([]) is NONE
+    for several in itertools.permutations([NONE, WILDCARD, NAMED]):
+        assert strongest(several) is NAMED
+    assert strongest([NONE, WILDCARD, NONE]) is WILDCARD
+
+
 def test_denials_are_not_counted_for_or_against():
     deny = statement("Deny", Action="bedrock:*")
     assert capability_of([policy(deny)]) is NONE
@@ -191,33 +215,25 @@ def managed_policies():
     return {name: each["Document"] for name, each in json.loads(aws_managed_policies_data).items()}
 
 
-def listed(value):
-    return [value] if isinstance(value, str) else value
-
-
-def allowed_spend(document):
-    """Tell which of the actions that spend a document allows for some resource and condition; plainly, by trying."""
-    found = set()
-    for each in document["Statement"] if isinstance(document["Statement"], list) else [document["Statement"]]:
-        if each["Effect"] != "Allow":
-            continue
-        key = "Action" if "Action" in each else "NotAction"
-        covered = re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in listed(each[key])))
-        found |= {action for action in spend_actions() if bool(covered.match(action.lower())) is (key == "Action")}
-    return found
+@cache
+def suspected():
+    """Return those policies of AWS that are taken for a licence to spend."""
+    return {name for name, each in managed_policies().items() if capability_of([each]) is not NONE}
 
 
 def test_no_managed_policy_of_aws_that_lets_spend_is_overlooked():
-    spenders = {name: found for name, each in managed_policies().items() if (found := allowed_spend(each))}
-    assert len(managed_policies()) > 1000
-    assert {"AdministratorAccess", "PowerUserAccess", "AmazonBedrockFullAccess"} <= set(spenders)
-    overlooked = {name: found for name, found in spenders.items() if capability_of([managed_policies()[name]]) is NONE}
-    assert overlooked == {}
+    trusted = {name: each for name, each in managed_policies().items() if name not in suspected()}
+    assert len(trusted) > 1000
+    # All of them together allow what any one of them does, and are judged far quicker.
+    spend = lets_through(trusted.values(), spend_actions())
+    assert {name: found for name, each in trusted.items() if spend and (found := lets_through([each], spend))} == {}
 
 
 def test_no_managed_policy_of_aws_is_suspected_without_cause():
-    suspected = [name for name, each in managed_policies().items() if capability_of([each]) is not NONE]
-    assert [name for name in suspected if not allowed_spend(managed_policies()[name])] == []
+    assert {"AdministratorAccess", "PowerUserAccess", "AmazonBedrockFullAccess"} <= suspected()
+    without_cause = [name for name in suspected() if not lets_through([managed_policies()[name]], spend_actions())]
+    # None, when this was written. A few may come: a pattern of ours may reach an action of tomorrow that is harmless.
+    assert len(without_cause) <= len(suspected()) / 10, without_cause
 
 
 @pytest.mark.parametrize(
@@ -232,6 +248,12 @@ def test_no_managed_policy_of_aws_is_suspected_without_cause():
         # It reads knowledge bases and memories by retrieval, which is billed.
         ("ReadOnlyAccess", NAMED),
         ("SecurityAudit", NONE),
+        ("ViewOnlyAccess", NONE),
+        ("IAMFullAccess", NONE),
+        ("AmazonS3FullAccess", NONE),
+        ("AmazonEC2FullAccess", NONE),
+        ("AWSLambda_FullAccess", NONE),
+        ("CloudWatchFullAccess", NONE),
         ("AWSLambdaBasicExecutionRole", NONE),
     ],
 )
@@ -308,3 +330,155 @@ def test_other_roles_can_be_modified(path):
 def test_a_principal_is_spelled_as_the_configuration_does():
     assert principal(path="/ops/", name="break-glass").resource == "role/ops/break-glass"
     assert principal(PrincipalKind.USER, name="dev").resource == "user/dev"
+
+
+def test_a_tag_exempts_with_its_key_in_any_case_and_its_value_to_the_letter():
+    spared = Spared(("role/break-glass",), "Spend-Guardrail=exempt")
+    assert spared.covers(replace(principal(), tags={"Spend-Guardrail": "exempt"}))
+    assert spared.covers(replace(principal(PrincipalKind.USER), tags={"a": "b", "spend-guardrail": "exempt"}))
+    assert spared.covers(principal(name="break-glass"))
+    for tags in ({}, {"Spend-Guardrail": "Exempt"}, {"Spend-Guardrail": ""}, {"Spend-Guardrail2": "exempt"}):
+        assert not spared.covers(replace(principal(), tags=tags))
+
+
+def test_without_a_tag_configured_no_tag_exempts():
+    assert not Spared().covers(replace(principal(), tags={"": "", "a": ""}))
+
+
+def test_an_equals_sign_in_the_value_of_a_tag_is_part_of_it():
+    assert split_tag("team=a=b") == ("team", "a=b")
+    assert Spared((), "team=a=b").covers(replace(principal(), tags={"team": "a=b"}))
+
+
+def test_an_arn_is_spared_by_tag_once_its_principal_is_known():
+    tagged, other = replace(principal(path="/ops/"), tags={"keep": "yes"}), principal(name="other")
+    spared = Spared(("role/break-glass",), "keep=yes")
+    assert not spared.covers_arn(tagged.arn)
+    knowing = spared.knowing([tagged, other])
+    assert knowing.covers_arn(tagged.arn)
+    assert knowing.covers_arn("arn:aws:iam::123456789012:role/break-glass")
+    assert not knowing.covers_arn(other.arn)
+    assert knowing.covers(tagged)
+    # A path may hold a wildcard; it stands for itself alone.
+    starred = replace(principal(path="/*/"), tags={"keep": "yes"})
+    assert not spared.knowing([starred]).covers_arn(tagged.arn)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("AWSReservedSSO_Developers_0123456789abcdef", "Developers"),
+        ("AWSReservedSSO_data_team_x_0123456789abcdef", "data_team_x"),
+        ("AWSReservedSSO_a+b=c,d.e@f-g_0123456789abcdef", "a+b=c,d.e@f-g"),
+        ("AWSReservedSSO_Developers_0123456789ABCDEF", ""),
+        ("AWSReservedSSO__0123456789abcdef", ""),
+        ("AWSReservedSSO_Developers", ""),
+        ("Developers", ""),
+    ],
+)
+def test_the_permission_set_of_an_identity_center_role_is_in_its_name(name, expected):
+    theirs = principal(path="/aws-reserved/sso.amazonaws.com/eu-central-1/", name=name)
+    assert theirs.identity_center
+    assert not theirs.service_linked
+    assert theirs.permission_set == expected
+    # Anybody may call a role of their own so.
+    assert principal(name=name).permission_set == ""
+    assert not principal(name=name).identity_center
+
+
+def test_a_service_linked_role_is_told_by_its_path():
+    assert principal(path="/aws-service-role/bedrock.amazonaws.com/").service_linked
+    assert not principal().service_linked
+    # No user can be one, whatever its path.
+    assert not principal(PrincipalKind.USER, "/aws-service-role/x/").service_linked
+
+
+def test_a_group_does_not_call_and_users_and_roles_do():
+    assert [each for each in PrincipalKind if principal(each).calls] == [PrincipalKind.ROLE, PrincipalKind.USER]
+    assert principal(PrincipalKind.GROUP, "/a/", "data").resource == "group/a/data"
+
+
+def test_principals_with_tags_can_be_put_into_a_set():
+    assert len({replace(principal(), tags={"a": "b"}), principal(name="other")}) == 2
+
+
+def test_quotas_are_those_of_the_account_and_else_the_usual():
+    assert Quotas.from_summary({}) == Quotas(20, 10, 10)
+    assert Quotas.from_summary({"AttachedPoliciesPerRoleQuota": 25, "Users": 3}) == Quotas(25, 10, 10)
+    assert Quotas.from_summary({"AttachedPoliciesPerUserQuota": 20, "GroupsPerUserQuota": 5}) == Quotas(20, 20, 5)
+
+
+LAST_WEEK = datetime(2026, 11, 15, tzinfo=UTC)
+
+
+def using(name, capability, days_ago=None, **more):
+    used = None if days_ago is None else LAST_WEEK - timedelta(days=days_ago)
+    return replace(principal(name=name, **more), capability=capability, last_used=used)
+
+
+def test_a_sweep_reaches_known_callers_then_names_then_wildcards_each_by_last_use():
+    people = [
+        using("admin-idle", WILDCARD),
+        using("agent-old", NAMED, 300),
+        using("bystander", NONE, 0),
+        using("admin-busy", WILDCARD, 1),
+        using("agent-new", NAMED, 0),
+        using("agent-idle", NAMED),
+        using("caller-second", WILDCARD, 9, path="/ops/"),
+        using("caller-first", WILDCARD, kind=PrincipalKind.USER),
+    ]
+    callers = [
+        "arn:aws:iam::123456789012:user/caller-first",
+        "arn:aws:sts::123456789012:assumed-role/caller-second/session/with/slashes",
+        "arn:aws:iam::123456789012:user/gone",
+    ]
+    assert [each.name for each in order_for_sweep(people, callers)] == [
+        "caller-first",
+        "caller-second",
+        "agent-new",
+        "agent-old",
+        "agent-idle",
+        "admin-busy",
+        "admin-idle",
+        "bystander",
+    ]
+
+
+def test_those_alike_stay_in_their_order():
+    people = [using(f"agent-{number}", NAMED) for number in (3, 1, 2)]
+    assert order_for_sweep(people) == people
+
+
+@pytest.mark.parametrize(
+    "caller",
+    [
+        "arn:aws:iam::123456789012:role/ops/deep/last",
+        "arn:aws:sts::123456789012:assumed-role/last/i-0123456789",
+    ],
+)
+def test_a_caller_is_known_by_role_arn_and_by_session(caller):
+    people = [using("first", NAMED, 0), using("last", NONE, path="/ops/deep/")]
+    assert order_for_sweep(people, [caller])[0].name == "last"
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        "",
+        "AROAEXAMPLE:session",
+        "arn:aws:iam::999999999999:role/last",
+        "arn:aws:iam::123456789012:user/last",
+        "arn:aws:iam::123456789012:role/last2",
+        "arn:aws:iam::123456789012:root",
+        "arn:aws:sts::123456789012:federated-user/last",
+    ],
+)
+def test_a_caller_who_is_somebody_else_moves_nobody(stranger):
+    people = [using("first", NAMED), using("last", NAMED)]
+    assert order_for_sweep(people, [stranger]) == people
+
+
+def test_who_called_twice_counts_by_the_first_time():
+    people = [using("a", NAMED), using("b", NAMED)]
+    arns = {each.name: each.arn for each in people}
+    assert [each.name for each in order_for_sweep(people, [arns["b"], arns["a"], arns["b"]])] == ["b", "a"]

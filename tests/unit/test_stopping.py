@@ -1,23 +1,36 @@
 """Stopping: the switch comes first, everybody is tried, what failed is said, nothing else can hold it up."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from lambdas import guardrail, stopping
+from lambdas import ports, releasing, stopping
 from lambdas.core.errors import AwsCallError, RefusedError
 from lambdas.core.levels import Level, Wanted
+from lambdas.core.levers import Held
 from lambdas.core.limits import Ladder
-from lambdas.core.notice import Links, Notice, SpendSummary
-from lambdas.core.plan import Job
+from lambdas.core.notice import Links, Notice, SpendSummary, StopReport
+from lambdas.core.plan import Job, Switch
 from lambdas.core.principals import Capability, Principal, PrincipalKind, Spared
+from lambdas.core.scopes import parse_scope
 from lambdas.stopping import BudgetFigures, StopRequest, judge_budget_message, parse_meter_request
 from tests.conftest import ACCOUNT, event
-from tests.fakes import FakeBrake, FakeLedger, FakePeople, FakePost, FakeWork, refused
+from tests.fakes import (
+    BRAKE,
+    SWEEP,
+    FakeBrake,
+    FakeLedger,
+    FakeLever,
+    FakePeople,
+    FakePost,
+    FakeSimulator,
+    FakeWork,
+    refused,
+)
 
 LINKS = Links(release="https://release", status="https://status", kill="https://kill", by_hand="aws iam set-default")
 SPARED = Spared(("role/break-glass",))
@@ -42,7 +55,13 @@ class World:
     post: FakePost = field(default_factory=FakePost)
     ledger: FakeLedger = field(default_factory=FakeLedger)
     paused: list[float] = field(default_factory=list)
+    lever: FakeLever = field(default_factory=FakeLever)
+    seconds_left: float = 900
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    """What the stop function was asked for."""
+    logged: list[Held] = field(default_factory=list)
     people: FakePeople = field(init=False)
+    simulator: FakeSimulator = field(init=False)
 
     def __post_init__(self) -> None:
         self.people = FakePeople(
@@ -57,15 +76,48 @@ class World:
                 person("AWSReservedSSO_x", path="/aws-reserved/sso.amazonaws.com/"),
             ],
         )
+        self.simulator = FakeSimulator(self.brake)
+
+    @property
+    def tools(self) -> ports.StopTools:
+        return ports.StopTools(
+            brake=self.brake,
+            people=self.people,
+            work=lambda: self.work,
+            levers=lambda: [self.lever],
+            book=self.ledger,
+            writer=lambda: self.brake,
+            spared=SPARED,
+            ask=self.simulator,
+            log=self.logged.append,
+            pace=ports.Pace(self.paused.append, lambda: self.seconds_left),
+        )
+
+    @property
+    def desk(self) -> stopping.Desk:
+        return stopping.Desk(self.tools, self.post, self.ledger, LINKS, self.asked.append)
+
+    @property
+    def release_desk(self) -> releasing.ReleaseDesk:
+        pace = ports.Pace(self.paused.append, lambda: self.seconds_left)
+        tools = ports.ReleaseTools(self.brake, lambda: [self.lever], self.ledger, lambda: self.brake, pace)
+        return releasing.ReleaseDesk(tools, self.post, self.ledger, LINKS, ACCOUNT, self.asked.append)
 
     def stop(self, now: datetime, request: StopRequest | None = None, *, enforce: bool = True) -> stopping.Result:
-        desk = stopping.Desk(
-            guardrail.StopTools(self.brake, self.people, self.work, SPARED, self.paused.append),
-            self.post,
-            self.ledger,
-            LINKS,
-        )
-        return stopping.carry_out(request or StopRequest(Level.STOP, "a test", now), desk, now, enforce=enforce)
+        return stopping.carry_out(request or StopRequest(Level.STOP, "a test", now), self.desk, now, enforce=enforce)
+
+    def kill(self, now: datetime, scope: str) -> stopping.Result:
+        request = StopRequest(Level.RELEASED, "killed", now, by="person", scope=parse_scope(scope))
+        return stopping.kill(request, self.desk, now)
+
+    def release(self, now: datetime, **words: Any) -> dict[str, Any]:
+        event = {"confirm": "RELEASE", "reason": "fixed", "by": "ada"} | words
+        return releasing.carry_out(event, self.release_desk, now)
+
+
+def reported(result: stopping.Result) -> StopReport:
+    assert result.report is not None
+    return result.report
 
 
 @pytest.fixture
@@ -171,7 +223,8 @@ def test_a_stop_works_with_the_ledger_gone_and_the_mail_down(world: World, now: 
     result = world.stop(now)
     assert result.report is not None
     assert result.report.complete
-    assert set(result.untold) == {"remember the level", "mail", "ledger"}
+    told = {"remember what is wanted", "read what is stopped alone", "mail", "ledger"}
+    assert set(result.untold) == told
     assert "not_told" in result.answer(LINKS)
 
 
@@ -224,7 +277,7 @@ def test_keeping_on_what_nobody_wants_any_more_does_nothing(world: World, now: d
 
 @pytest.mark.parametrize("reassert", [True, False])
 def test_what_was_asked_before_a_release_is_void_however_it_comes(world: World, now: datetime, reassert: bool):
-    world.ledger.want(Level.RELEASED, now)
+    world.ledger.want(Wanted(Level.RELEASED), now)
     before = now - timedelta(seconds=1)
     assert world.stop(now, StopRequest(Level.STOP, "late", before, reassert)).report is None
     assert world.brake.calls == []
@@ -243,12 +296,12 @@ def test_a_stop_that_ends_after_a_release_does_not_take_its_word_back(world: Wor
     sweep = world.people.principals
 
     def released_meanwhile() -> Any:
-        world.ledger.want(Level.RELEASED, released)
+        world.ledger.want(Wanted(Level.RELEASED), released)
         return sweep()
 
     world.people.principals = released_meanwhile  # type: ignore[method-assign]
     world.stop(now)
-    assert world.ledger.wanted() == Wanted(Level.RELEASED, released)
+    assert world.ledger.wanted() == Wanted(Level.RELEASED, released, done=False)
 
 
 def test_a_mail_that_did_not_go_out_goes_out_with_the_next_look(world: World, now: datetime):
@@ -257,7 +310,7 @@ def test_a_mail_that_did_not_go_out_goes_out_with_the_next_look(world: World, no
     world.post.down = False
     world.stop(now, StopRequest(Level.STOP, "kept on", now, reassert=True))
     world.stop(now, StopRequest(Level.STOP, "kept on", now, reassert=True))
-    assert [each.subject for each in world.post.sent] == ["Bedrock spend: STOPPED"]
+    assert [each.subject for each in world.post.sent] == ["Bedrock spend: STOPPED, 1 out of reach"]
 
 
 def test_the_batch_jobs_of_an_exempt_role_run_on(world: World, now: datetime):
@@ -390,3 +443,286 @@ def test_the_record_has_what_was_before(world: World, now: datetime):
     world.stop(now)
     record: dict[str, Any] = world.ledger.records[0][1]
     assert record["before"] == {"level": "released", "bedrock-spend-brake": "v1", "bedrock-spend-sweep": "v1"}
+
+
+# --- levers, and what is remembered -------------------------------------------------------------------------------
+
+
+def test_levers_hold_down_and_what_was_before_is_logged_and_remembered_first(world: World, now: datetime):
+    world.lever.things = {"a": 20}
+    assert "hold down a" in reported(world.stop(now)).done
+    assert world.lever.things == {"a": 0}
+    assert [each.before for each in world.logged] == [{"number": 20}]
+    assert [each.held.before for each in world.ledger.held()] == [{"number": 20}]
+
+
+def test_what_cannot_be_remembered_is_not_held_down_and_said(world: World, now: datetime):
+    world.lever.things, world.ledger.down = {"a": 20}, True
+    report = world.stop(now).report
+    assert report is not None
+    assert world.lever.things == {"a": 20}
+    assert "dynamodb" in report.failed["hold down a"]
+    assert world.brake.level is Level.STOP
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_lever_that_fails_is_pulled_again_and_keeps_what_was_before(world: World, now: datetime, works: bool):
+    world.lever.things, world.lever.refuses = {"a": 20}, {"hold a": "Throttling"}
+    world.lever.works_before_refusing = works
+    assert "hold down a" in reported(world.stop(now)).failed
+    world.lever.refuses = {}
+    world.stop(now, StopRequest(Level.STOP, "kept on", now, reassert=True))
+    assert world.lever.things == {"a": 0}
+    assert [each.held.before for each in world.ledger.held()] == [{"number": 20}]
+
+
+def test_what_a_lever_cannot_look_at_is_a_failure(world: World, now: datetime):
+    world.lever.refuses = {"find": "AccessDenied"}
+    assert reported(world.stop(now)).failed == {"look at fake": "AccessDenied"}
+
+
+def test_report_only_pulls_no_lever_and_says_which_it_would(world: World, now: datetime):
+    world.lever.things = {"a": 20}
+    report = reported(world.stop(now, enforce=False))
+    assert "hold down a" in report.done
+    assert (world.lever.things, world.ledger.book, world.logged) == ({"a": 20}, {}, [])
+
+
+# --- time, and others at it ---------------------------------------------------------------------------------------
+
+
+def test_a_function_that_runs_out_of_time_says_what_is_left_and_another_goes_on(world: World, now: datetime):
+    world.lever.things, world.seconds_left = {"a": 20}, 20
+    report = world.stop(now).report
+    assert report is not None
+    assert (report.left > 0, report.complete, world.brake.level) == (True, False, Level.STOP)
+    assert f"{report.left} more go on in another run" in report.headline
+    request = parse_meter_request(world.asked[0])
+    world.seconds_left = 900
+    world.stop(now, request)
+    assert (world.brake.swept, world.lever.things) == ({"role/admin"}, {"a": 0})
+    assert len(world.asked) == 1
+
+
+def test_keeping_on_waits_for_the_run_that_is_at_it_and_no_longer_than_it_said(world: World, now: datetime):
+    world.stop(now)
+    world.brake.swept.clear()
+    world.ledger.begin("stop", now, now + timedelta(minutes=2))
+    keep = StopRequest(Level.STOP, "kept on", now, reassert=True)
+    assert "another run" in world.stop(now, keep).answer(LINKS)["summary"]
+    assert world.stop(now + timedelta(minutes=2), keep).report is not None
+    assert world.brake.swept == {"role/admin"}
+
+
+def test_a_new_stop_waits_for_nobody(world: World, now: datetime):
+    for who in ("stop", "release"):
+        world.ledger.acting = (who, now + timedelta(minutes=2))
+        assert world.stop(now).report is not None
+        assert world.brake.level is Level.STOP
+
+
+def test_during_a_release_the_levers_wait_and_the_switch_does_not(world: World, now: datetime):
+    world.lever.things = {"a": 20}
+    world.ledger.begin("release", now, now + timedelta(minutes=2))
+    report = world.stop(now).report
+    assert report is not None
+    assert (world.brake.level, world.brake.swept, world.lever.things) == (Level.STOP, {"role/admin"}, {"a": 20})
+    assert not report.complete
+    assert any("a release is under way" in why for why in report.failed.values())
+
+
+def test_a_stop_leaves_no_claim_behind(world: World, now: datetime):
+    world.stop(now)
+    assert world.ledger.acting is None
+
+
+def test_a_release_while_a_stop_ran_has_its_switch_undone(world: World, now: datetime, monkeypatch):
+    principals = world.people.principals
+
+    def released_meanwhile() -> Any:
+        world.ledger.want(Wanted(Level.RELEASED), now + timedelta(seconds=30))
+        return principals()
+
+    monkeypatch.setattr(world.people, "principals", released_meanwhile)
+    result = world.stop(now)
+    assert (world.brake.level, world.brake.sweep_level) == (Level.RELEASED, Level.RELEASED)
+    assert "has released the brake" in result.answer(LINKS)["summary"]
+
+
+# --- slots, proof -------------------------------------------------------------------------------------------------
+
+
+def test_a_user_whose_slots_filled_up_meanwhile_goes_into_the_group(world: World, now: datetime):
+    world.people.everybody = [person("root", Capability.WILDCARD, PrincipalKind.USER)]
+    world.brake.refuses = {"sweep user/root": "LimitExceeded"}
+    report = world.stop(now).report
+    assert report is not None
+    assert (world.brake.groups[SWEEP], report.complete) == ({"user/root"}, True)
+    assert "add user/root to the group bedrock-spend-sweep" in report.done
+    again = world.stop(now, StopRequest(Level.STOP, "kept on", now, reassert=True))
+    assert reported(again).done == ()
+
+
+def test_a_role_whose_slots_are_full_is_told_by_name_with_the_remedy(world: World, now: datetime):
+    world.brake.refuses = {"sweep role/admin": "LimitExceeded"}
+    report = reported(world.stop(now))
+    assert "raise the quota" in report.uncovered["role/admin"]
+    assert "role/admin" in world.post.sent[0].text
+
+
+def test_work_that_nothing_brings_back_waits_until_it_is_known_who_is_exempt_by_tag(world: World, now: datetime):
+    job = Job("us-east-1", "arn:job", "nightly")
+    world.work.jobs["us-east-1"] = [job]
+    world.people.refuses = True
+    desk = replace(world.desk, tools=replace(world.tools, spared=Spared(tag="team=core")))
+    report = reported(stopping.carry_out(StopRequest(Level.STOP, "x", now), desk, now, enforce=True))
+    assert "exempt by tag" in report.failed["work in flight"]
+    assert world.work.jobs["us-east-1"] == [job]
+    # Where no tag exempts anybody nothing has to be known.
+    world.stop(now)
+    assert world.work.jobs["us-east-1"] == []
+
+
+def test_the_simulator_is_asked_and_its_answer_is_told(world: World, now: datetime):
+    result = world.stop(now)
+    assert result.report is not None
+    assert result.report.proof is not None
+    assert result.report.proof.holds
+    assert "denied for 3 of 3" in result.answer(LINKS)["proof"]
+
+
+def test_whom_the_simulator_still_allows_is_a_failure(world: World, now: datetime):
+    arn = f"arn:aws:iam::{ACCOUNT}:role/agent"
+    world.simulator.lies = {arn}
+    report = world.stop(now).report
+    assert report is not None
+    assert not report.complete
+    assert "not denied" in report.failed[f"IAM's simulator about {arn}"]
+
+
+def test_a_simulator_that_does_not_answer_is_unknown_and_no_failure(world: World, now: datetime):
+    world.simulator.refuses = True
+    report = world.stop(now).report
+    assert report is not None
+    assert report.complete
+    assert "could not be asked about 3" in str(report.proof)
+
+
+# --- one alone ----------------------------------------------------------------------------------------------------
+
+
+def test_a_role_is_stopped_alone(world: World, now: datetime):
+    result = world.kill(now, "role/agent")
+    assert result.report is not None
+    assert (world.brake.denied, world.brake.level, world.brake.swept) == ({"role/agent"}, Level.RELEASED, set())
+    assert result.report.headline == "Stopped alone: role/agent. 1 steps done."
+    assert world.ledger.narrow == ("role/agent",)
+    assert world.ledger.wanted() == Wanted(Level.RELEASED)
+    assert "STOPPED ALONE" in world.post.sent[0].subject
+
+
+def test_a_model_is_stopped_alone_for_the_armed_at_once_and_for_the_others_by_the_sweep_policy(
+    world: World, now: datetime
+):
+    world.kill(now, "model:anthropic.claude-opus*")
+    assert world.brake.scopes == [parse_scope("model:anthropic.claude-opus*")]
+    assert (world.brake.swept, world.brake.level) == ({"role/admin"}, Level.RELEASED)
+
+
+@pytest.mark.parametrize("scope", ["role/break-glass", "role/nobody", "role/AWSReservedSSO_x"])
+def test_who_cannot_be_stopped_alone_is_said(world: World, now: datetime, scope: str):
+    report = world.kill(now, scope).report
+    assert report is not None
+    assert report.headline.startswith("NOT fully stopped alone")
+    assert (world.brake.denied, world.ledger.narrow) == (set(), ())
+
+
+def test_what_is_stopped_alone_stays_so_each_minute(world: World, now: datetime):
+    world.kill(now, "role/agent")
+    world.kill(now, "model:anthropic.claude-opus*")
+    world.brake.denied.clear()
+    world.brake.scopes.clear()
+    world.stop(now, StopRequest(Level.RELEASED, "kept on", now, reassert=True))
+    assert world.brake.denied == {"role/agent"}
+    assert world.brake.scopes == [parse_scope("model:anthropic.claude-opus*")]
+    mails = len(world.post.sent)
+    world.stop(now, StopRequest(Level.RELEASED, "kept on", now, reassert=True))
+    assert len(world.post.sent) == mails
+
+
+def test_a_role_that_is_gone_is_told_of_once_and_not_each_minute(world: World, now: datetime):
+    world.kill(now, "role/agent")
+    world.people.everybody = [each for each in world.people.everybody if each.name != "agent"]
+    world.brake.denied.clear()
+    mails = len(world.post.sent)
+    for _ in range(3):
+        world.stop(now, StopRequest(Level.RELEASED, "kept on", now, reassert=True))
+    assert len(world.post.sent) == mails + 1
+
+
+def test_a_person_stops_one_alone_with_the_ledger_gone(world: World, now: datetime):
+    world.ledger.down = True
+    result = world.kill(now, "role/agent")
+    assert world.brake.denied == {"role/agent"}
+    assert "remember what is wanted" in result.untold
+
+
+def test_a_writer_that_fails_is_told(world: World, now: datetime):
+    world.brake.refuses = {"narrow": "TooManyRequestsException"}
+    report = reported(world.kill(now, "model:anthropic.claude-opus*"))
+    assert not report.complete
+    assert "deny model:anthropic.claude-opus*" in report.failed
+
+
+# --- who said so --------------------------------------------------------------------------------------------------
+
+
+def test_windows_are_remembered_only_where_windows_alone_called_for_it(now: datetime):
+    def after(*requests: StopRequest) -> Wanted:
+        world = World()
+        for each in requests:
+            world.stop(each.at, each)
+        return world.ledger.wanted()
+
+    later = now + timedelta(hours=1)
+    down = StopRequest(Level.STEP_DOWN, "80 %", now, windows=("day",))
+    assert after(down).windows == ("day",)
+    assert after(down, StopRequest(Level.STOP, "x", later, windows=("month",))).windows == ("month",)
+    assert after(down, StopRequest(Level.STOP, "burn", later)).windows == ()
+    for by in ("person", "budget"):
+        first = StopRequest(Level.STEP_DOWN, "x", now, by=by)
+        assert after(first, StopRequest(Level.STOP, "x", later, windows=("month",))).windows == ()
+    assert after(StopRequest(Level.STOP, "kill", now, by="person")).by == "person"
+
+
+def test_a_version_the_writer_replaced_meanwhile_is_looked_up_again(world: World, now: datetime, monkeypatch):
+    first, switch = world.brake.policy, world.brake.switch
+    stale = iter([replace(first(BRAKE), versions={Level.STOP: "v9"})])
+    monkeypatch.setattr(world.brake, "policy", lambda arn: next(stale, None) or first(arn))
+
+    def known_only(step: Switch) -> None:
+        if step.version_id == "v9":
+            raise refused("iam:SetDefaultPolicyVersion", "NoSuchEntity")
+        switch(step)
+
+    monkeypatch.setattr(world.brake, "switch", known_only)
+    report = reported(world.stop(now))
+    assert (world.brake.level, report.complete) == (Level.STOP, True)
+
+
+def test_a_writer_that_refuses_holds_up_nothing_else(world: World, now: datetime, monkeypatch):
+    def refuses(_scope: object) -> None:
+        raise RefusedError("it does not fit")
+
+    monkeypatch.setattr(world.brake, "stop", refuses)
+    world.ledger.narrow = ("model:anthropic.claude-opus*",)
+    report = reported(world.stop(now))
+    assert report.uncovered["model:anthropic.claude-opus*"] == "it does not fit"
+    assert world.brake.swept == {"role/admin"}
+
+
+def test_a_stop_is_not_kept_on_while_a_release_is_unfinished(world: World, now: datetime):
+    world.stop(now)
+    world.ledger.want(Wanted(Level.RELEASED, now, done=False), now + timedelta(seconds=1))
+    later = now + timedelta(minutes=1)
+    assert world.stop(later, StopRequest(Level.STOP, "kept on", later, reassert=True)).report is None

@@ -3,10 +3,11 @@
 # ruff: noqa: SLF001 - a patch reaches inside by definition
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from drill.emulator.adaptations import launcher_patch
-from drill.emulator.patches import Response, module
+from drill.emulator.patches import Emulated, Response, module, wrap
 from drill.emulator.patches.iam import Handler, Parameters, refuse, value
 
 IDENTIFIER = "ServiceSpecificCredentialId"
@@ -62,6 +63,7 @@ def _service_specific_credentials() -> None:
 
         return handle
 
+    wrap(module("core.iam_actions"), "request_tag_context", _with_service_name(store))
     iam._IAM_HANDLERS.update(
         CreateServiceSpecificCredential=create,
         ListServiceSpecificCredentials=listed,
@@ -74,6 +76,21 @@ def _service_specific_credentials() -> None:
             lambda credential, _: store.pop(credential[IDENTIFIER]),
         ),
     )
+
+
+def _with_service_name(store: Emulated) -> Callable[[Emulated], Emulated]:
+    def make(original: Emulated) -> Emulated:
+        def context(service: str, action: str, body: bytes, parameters: Parameters) -> dict[str, Any]:
+            keys = dict(original(service, action, body, parameters))
+            if service == "iam" and action.endswith("ServiceSpecificCredential"):
+                known = store.get(value(parameters, IDENTIFIER)) or {}
+                asked = value(parameters, "ServiceName") or known.get("ServiceName")
+                keys |= {"iam:ServiceSpecificCredentialServiceName": asked} if asked else {}
+            return keys
+
+        return context
+
+    return make
 
 
 def _xml(record: dict[str, str]) -> str:

@@ -4,6 +4,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from urllib.parse import unquote
 
 from drill.emulator.adaptations import launcher_patch
@@ -140,16 +141,50 @@ def _empty_lists() -> None:
     empty = {
         "/advanced-prompt-optimization-jobs": "jobSummaries",
         "/model-customization/custom-model-deployments": "modelDeploymentSummaries",
+        "/automated-reasoning-policies": "automatedReasoningPolicySummaries",
     }
+
+    wrap(bedrock, "handle_request", _answering({("GET", path): key for path, key in empty.items()}))
+
+
+@launcher_patch("agentcore-empty-lists")
+def _agentcore_empty_lists() -> None:
+    empty = {
+        ("GET", "/evaluations/batch-evaluate"): "batchEvaluations",
+        ("POST", "/browsers"): "browserSummaries",
+        ("POST", "/code-interpreters"): "codeInterpreterSummaries",
+        ("POST", "/browsers/aws.browser.v1/sessions/list"): "items",
+        ("POST", "/code-interpreters/aws.codeinterpreter.v1/sessions/list"): "items",
+    }
+    wrap(module("services.bedrock_agentcore"), "handle_request", _answering(empty))
+    wrap(module("core.iam_actions"), "extract_resource_arn", _on_managed_tool)
+
+
+MANAGED_TOOL = re.compile(r"^/(browser|code-interpreter)s/(aws\.[^/]+)/sessions/")
+
+
+def _on_managed_tool(original: Emulated) -> Emulated:
+    def extract(service: str, method: str, path: str, *rest: Emulated) -> str:
+        found = MANAGED_TOOL.match(path) if service == "bedrock-agentcore" else None
+        if found is None:
+            return str(original(service, method, path, *rest))
+        return f"arn:aws:bedrock-agentcore:{rest[-2]}:aws:{found[1]}/{found[2]}"
+
+    return extract
+
+
+def _answering(empty: dict[tuple[str, str], str]) -> Callable[[Emulated], Emulated]:
+    """Answer those requests with an empty list under that key."""
+    bedrock = module("services.bedrock")
 
     def known(original: Emulated) -> Emulated:
         async def handle(method: str, path: str, headers: Emulated, body: bytes, query: Emulated) -> Response:
-            if method == "GET" and path in empty:
-                nothing: Response = bedrock._json({empty[path]: []})
+            if key := empty.get((method, path)):
+                nothing: Response = bedrock._json({key: []})
                 return nothing
             answer: Response = await original(method, path, headers, body, query)
             return answer
 
         return handle
 
-    wrap(bedrock, "handle_request", known)
+    return known

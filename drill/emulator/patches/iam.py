@@ -17,7 +17,7 @@ Handler = Callable[[Parameters], Response]
 
 POLICIES_PER_PRINCIPAL = {"Role": 20, "User": 10, "Group": 10}
 PRINCIPALS = {"Role": "_roles", "User": "_users", "Group": "_groups"}
-GROUP_MEMBERSHIP = ("AddUserToGroup", "RemoveUserFromGroup")
+ON_GROUPS = ("AddUserToGroup", "RemoveUserFromGroup", "AttachGroupPolicy", "DetachGroupPolicy")
 XML_NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 
 
@@ -104,7 +104,7 @@ def _entity_arn_with_path() -> None:
                 return arn
             parameters, _, account = request[-3:]
             path = value(parameters, "Path") or "/"
-            if value(parameters, "Action") in GROUP_MEMBERSHIP:
+            if value(parameters, "Action") in ON_GROUPS:
                 arn = f"arn:aws:iam::{account}:group/{value(parameters, 'GroupName')}"
             for kind, store in PRINCIPALS.items():
                 name = value(parameters, f"{kind}Name")
@@ -120,6 +120,38 @@ def _entity_arn_with_path() -> None:
     wrap(module("core.iam_actions"), "extract_resource_arn", with_path)
 
 
+@launcher_patch("iam-simulate-entity-with-path")
+def _simulate_entity_with_path() -> None:
+    iam, evaluator = module("services.iam"), module("core.iam_evaluator")
+
+    def handle(parameters: Parameters) -> Response:
+        arn = value(parameters, "PolicySourceArn")
+        account = module("core.responses").get_account_id()
+        kind, _, name = arn.rpartition(":")[2].partition("/")
+        stores = {"role": (iam._roles, "_gather_role_policies"), "user": (iam._users, "_gather_user_policies")}
+        name = name.rpartition("/")[2]
+        if kind not in stores or name not in stores[kind][0]:
+            return refuse(404, "NoSuchEntity", f"{arn} was not found.")
+        policies = getattr(evaluator, stores[kind][1])(name, account)
+        actions, resource = iam._extract_simulate_params(parameters)
+        results = iam._build_simulate_results_real(actions, resource, arn, account, policies)
+        body = f"<EvaluationResults>{results}</EvaluationResults><IsTruncated>false</IsTruncated>"
+        result = f"<SimulatePrincipalPolicyResult>{body}</SimulatePrincipalPolicyResult>"
+        answer: Response = iam._xml(200, "SimulatePrincipalPolicyResponse", result, ns="iam")
+        return answer
+
+    def on_entity(original: Emulated) -> Emulated:
+        def extract(service: str, *request: Emulated) -> str:
+            if service == "iam" and value(request[-3], "Action") == "SimulatePrincipalPolicy":
+                return value(request[-3], "PolicySourceArn")
+            return str(original(service, *request))
+
+        return extract
+
+    iam._IAM_HANDLERS["SimulatePrincipalPolicy"] = handle
+    wrap(module("core.iam_actions"), "extract_resource_arn", on_entity)
+
+
 @launcher_patch("iam-delete-policy-with-versions")
 def _delete_policy_with_versions() -> None:
     def refuse_versions(original: Handler) -> Handler:
@@ -133,6 +165,24 @@ def _delete_policy_with_versions() -> None:
         return handle
 
     _wrap_handler("DeletePolicy", refuse_versions)
+
+
+@launcher_patch("iam-delete-group-in-use")
+def _delete_group_in_use() -> None:
+    iam = module("services.iam")
+
+    def refuse_in_use(original: Handler) -> Handler:
+        def handle(parameters: Parameters) -> Response:
+            name = value(parameters, "GroupName")
+            group = iam._groups.get(name) or {}
+            if group.get("Users") or group.get("AttachedPolicies") or iam._group_inline_policies.get(name):
+                reason = "Cannot delete entity, must remove users from group and detach all policies first."
+                return refuse(409, "DeleteConflict", reason)
+            return original(parameters)
+
+        return handle
+
+    _wrap_handler("DeleteGroup", refuse_in_use)
 
 
 @launcher_patch("iam-attach-checks")

@@ -1,0 +1,148 @@
+"""The shell of a release: everything is brought back to exactly what it was before.
+
+What failed is in the outcome; running it again finishes it.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from lambdas.core import plan as plans
+from lambdas.core.errors import AwsCallError, GuardrailError, UnfinishedError
+from lambdas.core.levels import Level
+from lambdas.core.levers import Remembered
+from lambdas.core.plan import Detach, Leave, Restore, Step, Switch, Widen
+from lambdas.core.scopes import Scope
+from lambdas.ports import Book, Outcome, ReleaseTools
+from lambdas.trying import VERIFY_PAUSES, gather, try_all
+
+
+def release(tools: ReleaseTools, *, account: bool, alone: Sequence[Scope] = ()) -> Outcome:
+    """Bring the account, and what was stopped alone, back to exactly what it was before.
+
+    The armed stay armed, the swept are left, what was held down is put back. What failed is in the outcome; running
+    it again finishes it.
+    """
+    outcome = Outcome()
+    brake = tools.brake
+    state = gather(outcome, "read the brake policies", brake.levels)
+    if state is None:
+        return outcome
+    act = partial(_undo, tools)
+    if account:
+        outcome.failed |= {
+            f"{policy.name} to {Level.RELEASED}": plans.MISSING_VERSION
+            for policy in (state.brake, state.sweep)
+            if Level.RELEASED not in policy.versions
+        }
+        try_all(plans.plan_switch(state, Level.RELEASED).steps, act, outcome, tools.pace)
+    narrow = [each for each in alone if not each.is_principal]
+    # Whether or not the default version has it: another one may, of a writer that died half-way.
+    try_all([Widen(each) for each in narrow], act, outcome, tools.pace)
+    remains = (state.brake.anywhere | state.sweep.anywhere).difference(narrow)
+    to_leave: dict[str, set[str] | None] = {}
+    if named := {str(each) for each in alone if each.is_principal}:
+        to_leave[brake.deny_arn] = named
+    if not remains and (account or state.level is Level.RELEASED):
+        to_leave[brake.sweep_arn] = None
+    for arn, whom in to_leave.items():
+        _leave(arn, whom, tools, outcome)
+    if account:
+        _put_back(tools, outcome)
+    _verify_release(tools, outcome, to_leave, account=account)
+    return outcome
+
+
+def _leave(policy_arn: str, whom: set[str] | None, tools: ReleaseTools, outcome: Outcome) -> None:
+    """Leave those named, or everybody who holds the policy."""
+    holders = gather(outcome, "read who was swept", partial(tools.brake.holders, policy_arn)) or frozenset()
+    members = gather(outcome, "read the group", partial(tools.brake.members, policy_arn)) or frozenset()
+    if whom is not None:
+        holders, members = holders & whom, members & whom
+    plan = plans.plan_leaving(policy_arn, holders, members)
+    try_all(plan.steps, partial(_undo, tools), outcome, tools.pace)
+
+
+def _put_back(tools: ReleaseTools, outcome: Outcome) -> None:
+    remembered = _remembered(tools.book, outcome)
+    levers = {each.name: each for each in tools.levers()} if remembered else {}
+    by_held = {each.held.lever + each.held.key: each for each in remembered}
+
+    def restore(step: Step) -> Step:
+        if not isinstance(step, Restore):
+            msg = f"only what is held down is put back: {step}"
+            raise TypeError(msg)
+        levers[step.held.lever].restore(step.held)
+        # Last: what is forgotten is put back for certain.
+        if not tools.book.forget(by_held[step.held.lever + step.held.key]):
+            msg = "a stop has held it down again meanwhile"
+            raise UnfinishedError(msg)
+        return step
+
+    for each in remembered:
+        if each.held.lever not in levers:
+            # Of an item nobody can read, its own words say so.
+            outcome.failed[str(Restore(each.held))] = (
+                f"nothing deployed puts back {each.held.lever}: if it is gone from guardrail.toml put it back there, "
+                "deploy, and run release again"
+            )
+    steps = [Restore(each.held) for each in remembered if each.held.lever in levers]
+    try_all(steps, restore, outcome, tools.pace)
+
+
+def _remembered(book: Book, outcome: Outcome) -> Sequence[Remembered]:
+    try:
+        return book.held()
+    except AwsCallError as error:
+        if error.code == "ResourceNotFoundException":
+            # Nobody can put back what nobody remembers, but the rest of the release is done.
+            outcome.uncovered["what stops held down (keys, concurrency, rates, policies)"] = (
+                'the ledger is gone; the logs of the kill and stop functions have it: search them for "held down"'
+            )
+        else:
+            outcome.failed["read what is held down"] = str(error)
+    except GuardrailError as error:
+        outcome.failed["read what is held down"] = str(error)
+    return ()
+
+
+def _verify_release(
+    tools: ReleaseTools, outcome: Outcome, to_leave: Mapping[str, set[str] | None], *, account: bool
+) -> None:
+    """Read back that nothing of ours denies any more; who was not listed when they were left is left now."""
+    brake = tools.brake
+    for wait in (*VERIFY_PAUSES, None):
+        seen = Outcome()
+        after = gather(seen, "read back the brake policies", brake.levels) if account else None
+        policies = () if after is None else (after.brake, after.sweep)
+        wrong = [f"{each.name} is at {each.level}" for each in policies if each.level is not Level.RELEASED]
+        missed = False
+        for arn, whom in to_leave.items():
+            holders = gather(seen, "read back who was left", partial(brake.holders, arn)) or frozenset()
+            members = gather(seen, "read back who is in the group", partial(brake.members, arn)) or frozenset()
+            left = (holders | members) if whom is None else (holders | members) & whom
+            wrong += [f"{holder} still holds {plans.group_of(arn)}" for holder in sorted(left)]
+            missed = missed or bool(left)
+        if not wrong or wait is None:
+            break
+        tools.pace.pause(wait)
+        if missed:
+            for arn, whom in to_leave.items():
+                _leave(arn, whom, tools, seen)
+            outcome.done += [each for each in seen.done if each not in outcome.done]
+    outcome.failed |= seen.failed | {f"reading back: {each}": "run release again" for each in wrong}
+
+
+def _undo(tools: ReleaseTools, step: Step) -> Step:
+    match step:
+        case Switch():
+            tools.brake.switch(step)
+        case Detach():
+            tools.brake.leave(step)
+        case Leave():
+            tools.brake.part(step)
+        case Widen():
+            tools.writer().release(step.scope)
+        case _:
+            msg = f"a release never stops anything: {step}"
+            raise AssertionError(msg)
+    return step
