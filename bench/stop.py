@@ -18,7 +18,7 @@ from unittest import mock
 import boto3
 
 from bench import report
-from lambdas import guardrail, ports
+from lambdas import guardrail, ports, trying
 from lambdas.aws.account import Account
 from lambdas.aws.iam import BrakePolicies
 from lambdas.aws.simulator import Simulator
@@ -265,7 +265,11 @@ def ours(iam: Iam) -> None:
         log=lambda _: None,
         pace=ports.Pace(pause, lambda: _LAMBDA_SECONDS - clock.now, AT_ONCE),
     )
-    with mock.patch.object(guardrail, "ThreadPoolExecutor", pool_of(clock)):
+    pool = pool_of(clock)
+    with (
+        mock.patch.object(guardrail, "ThreadPoolExecutor", pool),
+        mock.patch.object(trying, "ThreadPoolExecutor", pool),
+    ):
         stopped = guardrail.stop(Goal(Level.STOP), "bench", tools, enforce=True)
     if not stopped.complete:
         raise IncompleteError(str(stopped))

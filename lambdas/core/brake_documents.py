@@ -1,5 +1,7 @@
 """The policy documents of the brake, one for each level, with what is stopped alone in each of them."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
@@ -7,14 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lambdas.core import actions, inline_deny, model_ids
 from lambdas.core.errors import GuardrailError, RefusedError
 from lambdas.core.levels import SID_OF, Document, Level
-from lambdas.core.prices import PriceTable
 from lambdas.core.principals import principal_pattern, split_tag
 from lambdas.core.scopes import Scope, ScopeKind, is_exact, mantle_models, parse_scope, runtime_models
+
+if TYPE_CHECKING:  # the kill path reads documents and must not load what prices them
+    from lambdas.core.prices import PriceTable
 
 MAX_DOCUMENT_CHARACTERS = 6144
 """IAM's limit for a managed policy, white space not counted."""
@@ -180,7 +184,7 @@ class _Deny:
     spared: Mapping[str, Mapping[str, Any]]
 
     @classmethod
-    def sparing(cls, settings: DocumentSettings) -> "_Deny":
+    def sparing(cls, settings: DocumentSettings) -> _Deny:
         spared: dict[str, Mapping[str, Any]] = {}
         names = dict.fromkeys(settings.exempt)
         # What a pattern covers needs no word of its own: each is paid for in every statement.
