@@ -59,7 +59,8 @@ ASSUMPTIONS: Mapping[str, Any] = {
 }
 """What is not counted but taken: times in Lambda are not measured in an account."""
 
-_FUNCTIONS = len(list(Path("lambdas/handlers").glob("[a-z]*.py")))
+_ONLY_BY_OPTION = ("inline",)
+_FUNCTIONS = sum(each.stem not in _ONLY_BY_OPTION for each in Path("lambdas/handlers").glob("[a-z]*.py"))
 _MODELS = (
     "us.anthropic.claude-opus-5",
     "us.anthropic.claude-sonnet-4-6",
