@@ -98,7 +98,7 @@ def stop(
         left=outcome.left,
         alone=tuple(map(str, goal.alone)),
         proof=proven,
-        held=tuple(each.held for each in outcome.done if isinstance(each, Hold)) if enforce else (),
+        held=tuple(outcome.held) if enforce else (),
     )
 
 
@@ -155,6 +155,7 @@ def _hold_and_end(level: Level, spared: Spared, tools: StopTools, *, known: bool
         found = lever.find(level, spared)
         outcome.failed |= found.unread
         outcome.uncovered |= found.uncovered
+        outcome.held += found.to_hold
         steps = tuple(Hold(each, level) for each in found.to_hold)
         act = partial(_hold, lever, tools) if enforce else _only_say
         try_all(steps, act, outcome, tools.pace)

@@ -107,6 +107,8 @@ class Outcome:
     done: list[Step] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     uncovered: dict[str, str] = field(default_factory=dict)
+    held: list[Held] = field(default_factory=list)
+    """What was to be held down: done, or failed when it may have taken effect all the same."""
     left: int = 0
     """How many steps there was no time for."""
 
@@ -119,6 +121,7 @@ class Outcome:
         self.done += other.done
         self.failed |= other.failed
         self.uncovered |= other.uncovered
+        self.held += other.held
         self.left += other.left
 
 

@@ -235,25 +235,15 @@ class LedgerTable:
         self._delete(_NOW, _ALONE + _digest(scope), "#mark = :mark", "at", "releasing")
 
     def _put_alone(self, scope: str, body: Mapping[str, Any], state: str, unless: str = "") -> None:
-        only_if: dict[str, Any] = {}
-        if unless:
-            only_if = {
-                "ConditionExpression": "attribute_not_exists(#at) OR #at <> :unless",
-                "ExpressionAttributeNames": {"#at": "at"},
-                "ExpressionAttributeValues": {":unless": {"S": unless}},
-            }
         item = {
             "pk": {"S": _NOW},
             "sk": {"S": _ALONE + _digest(scope)},
             "at": {"S": state},
             "body": {"S": json.dumps(body)},
         }
-        try:
-            with calls.named("dynamodb:PutItem"):
-                self._dynamodb.put_item(TableName=self._table, Item=item, **only_if)
-        except AwsCallError as error:
-            if not (unless and error.code == "ConditionalCheckFailedException"):
-                raise
+        # Without a state it must not replace, it replaces any: no item's state is empty.
+        condition = "attribute_not_exists(#at) OR #at <> :unless"
+        self._put_item_if(item, condition, {"#at": "at"}, {":unless": {"S": unless}})
 
     @needs("dynamodb:PutItem", "dynamodb:GetItem", on=On.LEDGER)
     def begin(self, who: str, now: datetime, until: datetime) -> str | None:
@@ -418,44 +408,28 @@ class LedgerTable:
 
         ``by`` names the event the run is for: asked again, as Lambda's retries do, it is granted again.
         """
-        try:
-            with calls.named("dynamodb:PutItem"):
-                self._dynamodb.put_item(
-                    TableName=self._table,
-                    Item={"pk": {"S": "arming"}, "sk": {"S": "next"}, "at": {"S": _stamp(run)}, "by": {"S": by}},
-                    ConditionExpression="attribute_not_exists(#at) OR #at < :covers OR #by = :by",
-                    ExpressionAttributeNames={"#at": "at", "#by": "by"},
-                    ExpressionAttributeValues={":covers": {"S": _stamp(covers)}, ":by": {"S": by}},
-                )
-        except AwsCallError as error:
-            if error.code == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
+        return self._put_item_if(
+            {"pk": {"S": "arming"}, "sk": {"S": "next"}, "at": {"S": _stamp(run)}, "by": {"S": by}},
+            "attribute_not_exists(#at) OR #at < :covers OR #by = :by",
+            {"#at": "at", "#by": "by"},
+            {":covers": {"S": _stamp(covers)}, ":by": {"S": by}},
+        )
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
     def may_tell(self, what: str, now: datetime, *, by: str, unless_since: datetime) -> bool:
         """Say that people are told of something now; False when they were since then, for another event than ``by``."""
-        try:
-            with calls.named("dynamodb:PutItem"):
-                self._dynamodb.put_item(
-                    TableName=self._table,
-                    Item={
-                        "pk": {"S": "told"},
-                        "sk": {"S": _digest(what)},
-                        "at": {"S": _stamp(now)},
-                        "by": {"S": by},
-                        "body": {"S": json.dumps({"what": what})},
-                    },
-                    ConditionExpression="attribute_not_exists(#at) OR #at < :since OR #by = :by",
-                    ExpressionAttributeNames={"#at": "at", "#by": "by"},
-                    ExpressionAttributeValues={":since": {"S": _stamp(unless_since)}, ":by": {"S": by}},
-                )
-        except AwsCallError as error:
-            if error.code == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
+        return self._put_item_if(
+            {
+                "pk": {"S": "told"},
+                "sk": {"S": _digest(what)},
+                "at": {"S": _stamp(now)},
+                "by": {"S": by},
+                "body": {"S": json.dumps({"what": what})},
+            },
+            "attribute_not_exists(#at) OR #at < :since OR #by = :by",
+            {"#at": "at", "#by": "by"},
+            {":since": {"S": _stamp(unless_since)}, ":by": {"S": by}},
+        )
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
     def record(self, kind: str, at: datetime, body: dict[str, Any]) -> None:
@@ -481,19 +455,19 @@ class LedgerTable:
         return self._put_if(name, body, stamp, "attribute_not_exists(#at) OR #at <= :old", stamp)
 
     def _put_if(self, name: str, body: Mapping[str, Any], stamp: str, condition: str, old: str) -> bool:
+        item = {"pk": {"S": _NOW}, "sk": {"S": name}, "at": {"S": stamp}, "body": {"S": json.dumps(body)}}
+        return self._put_item_if(item, condition, {"#at": "at"}, {":old": {"S": old}})
+
+    def _put_item_if(self, item: dict[str, Any], condition: str, names: dict[str, str], values: dict[str, Any]) -> bool:
+        """Put an item if the one in its place meets a condition; False when it does not."""
         try:
             with calls.named("dynamodb:PutItem"):
                 self._dynamodb.put_item(
                     TableName=self._table,
-                    Item={
-                        "pk": {"S": _NOW},
-                        "sk": {"S": name},
-                        "at": {"S": stamp},
-                        "body": {"S": json.dumps(body)},
-                    },
+                    Item=item,
                     ConditionExpression=condition,
-                    ExpressionAttributeNames={"#at": "at"},
-                    ExpressionAttributeValues={":old": {"S": old}},
+                    ExpressionAttributeNames=names,
+                    ExpressionAttributeValues=values,
                 )
         except AwsCallError as error:
             if error.code == "ConditionalCheckFailedException":

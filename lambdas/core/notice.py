@@ -110,7 +110,7 @@ class StopReport:
     proof: Proof | None = None
     """What IAM's simulator says of a sample; None when it was not asked."""
     held: tuple[Held, ...] = ()
-    """What was held down, as it was before."""
+    """What was to be held down, as it was before."""
 
     @property
     def complete(self) -> bool:

@@ -172,11 +172,15 @@ def test_what_a_person_wants_is_remembered_before_the_long_part_of_a_stop(
 # --- a stop and a release at the same time --------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("answer", ["done", "lost"])
 @pytest.mark.parametrize("by", ["person", "meter"])
 def test_what_a_stop_held_down_after_a_release_is_put_back_by_somebody(
-    world: World, now: datetime, monkeypatch, by: str
+    world: World, now: datetime, monkeypatch, by: str, answer: str
 ):
     world.lever.things = {"a": 20}
+    if answer == "lost":
+        # It took effect, and the stop cannot know.
+        world.lever.refuses, world.lever.works_before_refusing = {"hold a": "ReadTimeoutError"}, True
     later = now + timedelta(minutes=3)  # the claim of the stop is over, the stop is not
     monkeypatch.setattr(world.lever, "hold", first_time(world.lever.hold, lambda: world.release(later)))
     if by == "person":
