@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 # The caller's virtual environment and Python settings must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: help drill test e2e synth bootstrap deploy destroy bench format prices lock clean
+.PHONY: help drill test e2e synth bootstrap deploy destroy cli bench format docs prices lock clean
 
 help: ## show this text
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /\1\t/' | expand -t 12
@@ -43,12 +43,16 @@ test: $(VENV)/.ready ## format check, lint, types, import contracts, tests, synt
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/python -m pytest
+	@# A file stays with one process, for what it synthesizes is shared within it; each process carries a Node.
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 	@$(MAKE) --no-print-directory synth
 
 e2e: $(VENV)/.ready $(EMULATOR)/.ready ## the same app through the real CDK CLI: bootstrap, deploy, diff, destroy
-	@rm -rf out/assembly && CDK_DEFAULT_REGION=us-east-1 CDK_OUTDIR=out/assembly $(BIN)/python app.py
-	@$(BIN)/python -m drill.cdk_cli --assembly out/assembly --emulator-python $(CURDIR)/$(EMULATOR)/bin/python --out out/e2e
+	@rm -rf out/assembly out/everything && CDK_DEFAULT_REGION=us-east-1 CDK_OUTDIR=out/assembly $(BIN)/python app.py
+	@CDK_DEFAULT_REGION=us-east-1 CDK_OUTDIR=out/everything \
+	  CDK_CONTEXT_JSON='{"guardrail": "drill/everything.toml"}' $(BIN)/python app.py
+	@$(BIN)/python -m drill.cdk_cli --assembly out/assembly --everything out/everything \
+	  --emulator-python $(CURDIR)/$(EMULATOR)/bin/python --out out/e2e
 
 synth: $(VENV)/.ready ## synthesize the app into cdk.out and check the templates
 	@rm -rf cdk.out && AWS_REGION="$${AWS_REGION:-us-east-1}" CDK_OUTDIR=cdk.out $(BIN)/python app.py
@@ -64,11 +68,21 @@ deploy: $(VENV)/.ready ## deploy to the AWS account of your credentials (edit gu
 destroy: $(VENV)/.ready ## release, detach and remove everything from that account
 	@$(BIN)/cdk destroy --all --no-notices $(CDK_ARGS)
 
+$(VENV)/bin/bedrock-spend: $(VENV)/.ready Makefile
+	@# -P: a folder of the same name where somebody stands must not be taken for ours.
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s/python" -P -m cli "$$@"\n' "$(CURDIR)" "$(BIN)" > $@ && chmod +x $@
+
+cli: $(VENV)/bin/bedrock-spend ## make .venv/bin/bedrock-spend, the guardrail from a terminal, and show what it can
+	@$(BIN)/bedrock-spend --help
+
 bench: $(VENV)/.ready ## run the measurements and write out/bench/*.json
 	@for each in price cost meter incidents stop coldstart crash; do $(BIN)/python -m bench.$$each --out out/bench; done
 
 format: $(VENV)/.ready ## format the code and fix what lint can fix
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+docs: $(VENV)/.ready ## make docs/configuration.md from the types that check the file
+	@$(BIN)/python -m stacks.reference > docs/configuration.md
 
 prices: $(VENV)/.ready ## compile the price table from genai-prices and what is vendored of litellm
 	@$(BIN)/python -m cli.compile_prices lambdas/core/price_table.json

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from aws_cdk import App
 
-from lambdas.core import iam_events
 from lambdas.core.errors import GuardrailError
 from lambdas.settings import Settings
 from stacks.configuration import ConfigurationError, load
@@ -49,9 +48,9 @@ def stacks(app: App, file: Path, home: str | None) -> None:
     # `make bootstrap` prepares the region of every stack it sees, and only the home region needs that.
     if home is None or app.node.try_get_context("home-only"):
         return
-    for region in sorted({*settings.watched, iam_events.REGION} - {home}):
+    for region in configuration.satellites:
         # A tripwire must hang before the meter is told that it does, and stay until nobody relies on it.
-        stack.add_stack_dependency(SatelliteStack(app, settings=settings, region=region, home=home))
+        stack.add_stack_dependency(SatelliteStack(app, configuration=configuration, region=region, home=home))
 
 
 def _organization_stack(app: App, file: Path, settings: Settings, home: str | None) -> None:

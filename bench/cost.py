@@ -15,33 +15,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from bench import report
+from bench import report, template
 from bench.account import Account
 from bench.incidents import TRIPWIRE_MINUTES
 from bench.stand_in import BEDROCK, CALLS, CloudWatch, Stream
 from bench.traces import DAY, DAYS_A_LIMIT, MONTH_IN_USUAL_DAYS, OFFICE, START, Model
 from lambdas.core.limits import Ladder, Limit
+from lambdas.core.own_cost import HOURS_A_MONTH, PRICES, bill
 from lambdas.core.prices import PriceTable, Pricing
 from lambdas.core.usage import Kind
 from lambdas.core.windows import Window
 from lambdas.settings import Settings
-
-HOURS_A_MONTH = 730
-
-# List prices, us-east-1, USD.
-PRICES = {
-    "cloudwatch:ListMetrics": Decimal("0.01") / 1000,
-    "cloudwatch:GetMetricData metric": Decimal("0.01") / 1000,
-    "dynamodb:read": Decimal("0.125") / 1_000_000,
-    "dynamodb:write": Decimal("0.625") / 1_000_000,
-    "lambda:request": Decimal("0.20") / 1_000_000,
-    "lambda:GB-second (arm64)": Decimal("0.0000133334"),
-    "logs:GB": Decimal("0.50"),
-    "alarm": Decimal("0.10"),
-    "custom metric": Decimal("0.30"),
-    "ce:request": Decimal("0.01"),
-}
-DASHBOARD_USD = Decimal(3)
 
 ASSUMPTIONS: Mapping[str, Any] = {
     "seconds_a_tick": 0.3,
@@ -52,6 +36,7 @@ ASSUMPTIONS: Mapping[str, Any] = {
     "log_kb_a_tick": 1.5,
     "regions_enabled": 17,
     "cross_check_requests_a_day": 1,
+    "own_metrics_counted_twice_a_day": 60,
     "usd_a_usual_day": {"idle": 0, "small team": 20, "steady": 100, "fleet": 2000},
     "models": "each is called as often as the others, with the same tokens; with cheap tokens each takes the same USD, "
     "so that nearly all tokens are of the cheapest and the bound on what is unread is wide",
@@ -59,8 +44,6 @@ ASSUMPTIONS: Mapping[str, Any] = {
 }
 """What is not counted but taken: times in Lambda are not measured in an account."""
 
-_ONLY_BY_OPTION = ("inline",)
-_FUNCTIONS = sum(each.stem not in _ONLY_BY_OPTION for each in Path("lambdas/handlers").glob("[a-z]*.py"))
 _MODELS = (
     "us.anthropic.claude-opus-5",
     "us.anthropic.claude-sonnet-4-6",
@@ -215,21 +198,26 @@ def monthly(scenario: Scenario, counted: Counted) -> dict[str, Decimal]:
     amounts["cloudwatch:ListMetrics"] = (
         amounts.get("cloudwatch:ListMetrics", Decimal(0)) + 2 * given["regions_enabled"] * HOURS_A_MONTH
     )
+    # What CloudWatch was asked for is counted in the ledger after each tick, and the own cost from that.
+    amounts["dynamodb:write"] = amounts.get("dynamodb:write", Decimal(0)) + counted.ticks * scale
+    amounts["cloudwatch:GetMetricData metric"] = amounts.get("cloudwatch:GetMetricData metric", Decimal(0)) + (
+        given["own_metrics_counted_twice_a_day"] * 2 * HOURS_A_MONTH / 24
+    )
     amounts["lambda:request"] = counted.ticks * scale + inventories
     amounts["lambda:GB-second (arm64)"] = (
         seconds * given["meter_gb"] * scale + inventories * given["seconds_an_inventory"] * given["inventory_gb"]
     )
     amounts["logs:GB"] = counted.ticks * scale * given["log_kb_a_tick"] / 1_000_000
-    amounts["alarm"] = Decimal(_FUNCTIONS + 2 * scenario.regions)
+    amounts["alarm"] = Decimal(template.alarms(scenario.regions, scenario.settings().limits))
     amounts["custom metric"] = counted.metric_hours * scale / HOURS_A_MONTH
     amounts["ce:request"] = given["cross_check_requests_a_day"] * HOURS_A_MONTH / 24
-    return {what: PRICES[what] * amount for what, amount in amounts.items()}
+    return bill(amounts)
 
 
 def main() -> None:
     """Print and write the bill of each scenario."""
     out: Path = report.arguments("What the guardrail itself costs a month.").parse_args().out
-    figures: dict[str, Any] = {"assumptions": {**ASSUMPTIONS, "dashboard_usd_apart": float(DASHBOARD_USD)}}
+    figures: dict[str, Any] = {"assumptions": {**ASSUMPTIONS, "dashboard_usd_apart": float(PRICES["dashboard"])}}
     met = True
     for each in SCENARIOS:
         counted = play(each)

@@ -10,6 +10,8 @@ from drill.emulator.emulator import Emulator
 Inventory = frozenset[tuple[str, str]]
 """What an account holds: kind and name."""
 
+PENDING_KEY = "key pending deletion"
+
 _CHANGES_BY_ITSELF = {"UpdateDate", "RoleLastUsed", "PasswordLastUsed"}
 _OF_VERSIONS = {"VersionId", "DefaultVersionId", "CreateDate"}
 _KEY = "ServiceSpecificCredentialId"
@@ -59,6 +61,12 @@ def _of_region(emulator: Emulator, region: str) -> Inventory:
     add("log group", "logs", "describe_log_groups", "logGroups", "logGroupName")
     add("parameter", "ssm", "describe_parameters", "Parameters", "Name")
     add("bucket", "s3", "list_buckets", "Buckets", "Name")
+    add("registry", "schemas", "list_registries", "Registries", "RegistryName")
+    keys = emulator.client("kms", region=region)
+    for page in keys.get_paginator("list_keys").paginate():
+        for each in page["Keys"]:
+            state = keys.describe_key(KeyId=each["KeyId"])["KeyMetadata"]["KeyState"]
+            found.add((PENDING_KEY if state == "PendingDeletion" else "key", each["KeyId"]))
     add("budget", "budgets", "describe_budgets", "Budgets", "BudgetName", AccountId=emulator.account)
     return frozenset(found)
 

@@ -1,4 +1,4 @@
-"""The scenes: burn, stop, release, budget, kill, stop one alone, update, destroy. Each checks what it claims."""
+"""The scenes: burn, stop, release, bill, kill, silence, stop one alone, update, destroy. Each checks what it claims."""
 
 import json
 import shutil
@@ -14,11 +14,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from drill.emulator import assembly, stimuli
-from drill.emulator.emulator import Emulator
+from drill.emulator.emulator import Credentials, Emulator
 from drill.holdings import Holdings, equip, may_run
 from drill.inventory import Inventory, iam_writes, inventory, key_status, reserved_concurrency, snapshot
 from drill.people import MODEL, OTHER_MODEL, Person, arrive, hire, may_invoke, may_list_buckets
 from drill.story import SceneError, Story, check
+from lambdas.core import console
 from lambdas.core.prices import PriceTable
 from lambdas.core.usage import Kind
 from lambdas.settings import Settings
@@ -30,6 +31,7 @@ ADAPTATIONS = (
     "drill-schedule-fired",
     "drill-budget-spend",
     "drill-cloudtrail-event",
+    "drill-silent-meter",
 )
 """What the drill itself does in place of AWS; see `drill/emulator/adaptations.toml`."""
 
@@ -42,24 +44,35 @@ _SOON = 30
 _MODEL_SCOPE = f"model:{MODEL.partition('.')[2]}"
 _POLICIES_TYPE = "Custom::BedrockSpendBrake"
 _BATCH_JOB = "nightly-embeddings"
+_SPARED_JOB = "weekly-report"
+_ENDED = {"Stopping", "Stopped"}
+_MINUTELY = "rate(1 minute)"
+"""How often the meter's rule runs, and no other."""
 _BUDGET_MESSAGE = """AWS Budget Notification {date}
 AWS Account {account}
 
 Dear AWS Customer,
 
-You requested that we alert you when the ACTUAL Cost associated with your {budget} budget is greater than $300.00 \
-for the current month. The ACTUAL Cost associated with this budget is $4,321.50. You can find additional details \
-below and by accessing the AWS Budgets dashboard [1].
+You requested that we alert you when the ACTUAL Cost associated with your {budget} budget is greater than {limit} \
+{period} is {spent}. You can find additional details below and by accessing the AWS Budgets dashboard [1].
 
 Budget Name: {budget}
 Budget Type: Cost
-Budgeted Amount: $300.00
+Budgeted Amount: {limit}
 Alert Type: ACTUAL
-Alert Threshold: > $300.00
-ACTUAL Amount: $4,321.50
+Alert Threshold: > {limit}
+ACTUAL Amount: {spent}
 
 [1] https://console.aws.amazon.com/billing/home#/budgets
 """
+
+_MONTHLY = {"limit": "$300.00", "period": "for the current month. The ACTUAL Cost associated with this budget"}
+_DAILY = {"limit": "$50.00", "period": "per day. Yesterday, the ACTUAL Cost associated with this budget"}
+_TRILLIONS = Decimal(7_000_000_000_000)
+"""What a bug in units had AWS Budgets tell in July 2026."""
+_LACKING = ("no CloudTrail trail ", "could not be checked: quotas: ")
+"""How what the self-watch finds in the emulator begins: none of it is a part of the guardrail."""
+_REFUSED = {"AccessDenied", "AccessDeniedException", "AuthorizationError"}
 
 
 _FACTS = (
@@ -93,6 +106,8 @@ class Drill:
     holdings: Holdings | None = None
     before: dict[str, Any] = field(default_factory=dict)
     """The account as it is in peace."""
+    planned: list[str] = field(default_factory=list)
+    """The steps of a kill, as the plan made right before it has them."""
     before_deployment: dict[str, Any] = field(default_factory=dict)
     undeployed: Inventory = frozenset()
     job_arn: str = ""
@@ -102,13 +117,20 @@ class Drill:
         scene = self.story.scene
         scene("deploy", self.deploy)
         scene("peace", self.peace)
+        scene("the guardrail looks at itself", self.watch_itself)
         scene("burn until the meter stops it", self.burn)
         scene("everybody who can spend is stopped", self.stopped)
         scene("release with an allowance", self.release_with_allowance)
         scene("a budget notification stops it", self.budget)
         scene("release after the budget", self.release_again)
+        scene("bills of a day, and of trillions", self.bills)
+        scene("a plan touches nothing", self.plan)
         scene("kill with {}", self.kill)
         scene("release after the kill", self.release_after_kill)
+        scene("an allowance ends, another one holds", self.allow)
+        scene("the meter falls silent", self.silence)
+        scene("whoever is on call may do three things", self.on_call)
+        scene("the live drill stops its canary", self.live_drill)
         scene("a second deployment changes nothing", self.deploy_again)
         scene("one agent is stopped alone", self.stop_one_agent)
         scene("one model is stopped alone", self.stop_one_model)
@@ -121,7 +143,7 @@ class Drill:
     def deploy(self) -> str:
         """Let everybody arrive, then deploy the stack as written."""
         self.people = arrive(self.emulator)
-        self.job_arn = self._start_batch_job()
+        self.job_arn = self._start_batch_job(_BATCH_JOB)
         self.holdings = equip(self.emulator, "data-scientist", self.people[-1].arn)
         self.before_deployment = snapshot(self.emulator)
         self.undeployed = inventory(self.emulator)
@@ -142,6 +164,26 @@ class Drill:
         self._alarm_wakes_the_meter()
         self.story.tell(f"armed in peace: {', '.join(sorted(armed))}; everybody works")
         return f"armed: {', '.join(sorted(armed))}; everybody works as before"
+
+    def watch_itself(self) -> str:
+        """Have the guardrail look at itself, then again with one of its rules off."""
+        lacking = self._found_by_itself()
+        mine = [each for each in lacking if not each.startswith(_LACKING)]
+        check(not mine, f"it finds fault with itself: {mine}")
+        check(any(each.startswith(_LACKING[0]) for each in lacking), f"it does not miss a trail: {lacking}")
+        rule = self._rule(lambda each: each.get("ScheduleExpression") == _MINUTELY)
+        events = self.emulator.client("events")
+        events.disable_rule(Name=rule)
+        found = [each for each in self._found_by_itself() if each not in lacking]
+        events.enable_rule(Name=rule)
+        check(len(found) == 1, f"with its clock off it finds {found}")
+        check(f"rule {rule} in {self.emulator.region} is disabled" in found[0], f"with its clock off it finds {found}")
+        check(self._found_by_itself() == lacking, "it still finds fault with its clock, which runs again")
+        status = self._invoke("StatusFunction", {})
+        told = [each for each in status["watch"] if any(each.startswith(one) for one in lacking)]
+        check(len(told) == len(lacking), f"the status does not tell what was found: {status['watch']}")
+        self._measured("what the guardrail misses in the emulator, when it looks at itself", "; ".join(lacking))
+        return f"nothing wrong with its own parts, {len(lacking)} things missing in the account; a rule off is seen"
 
     def burn(self) -> str:
         """Let the agent loop until its live session is denied."""
@@ -192,8 +234,8 @@ class Drill:
         self.facts |= {"iam_writes_to_stop": switches, "iam_writes_with_sweep": writes.total()}
         self._measured("IAM writes of that stop, with the sweep and the API key", _counted(writes))
         self._expect_stopped(into=self.denied)
-        status = self.emulator.client("bedrock").get_model_invocation_job(jobIdentifier=self.job_arn)["status"]
-        check(status in {"Stopping", "Stopped"}, f"the batch job is {status}")
+        status = self._job_status(self.job_arn)
+        check(status in _ENDED, f"the batch job is {status}")
         self._unchanged_without_switch()
         again = len(self._records("stop"))
         self._tick()
@@ -220,8 +262,7 @@ class Drill:
     def budget(self) -> str:
         """Send what AWS Budgets sends; only our budget's confirmed figure stops anything."""
         budget = self.outputs["BudgetName"]
-        today = f"{datetime.now(UTC):%B %d, %Y}"
-        text = _BUDGET_MESSAGE.format(account=self.emulator.account, budget=budget, date=today)
+        text = self._budget_message(budget, "$4,321.50", _MONTHLY)
         for hostile in (text.replace(self.emulator.account, "999999999999"), text, "garbled \x00 \ufffd"):
             # Another account's; ours while the budget itself says nothing was spent; nothing anybody can read.
             self._notify(hostile)
@@ -243,6 +284,45 @@ class Drill:
         self._expect_as_before()
         return str(answer["summary"])
 
+    def bills(self) -> str:
+        """Have the budget of the day exceeded, then have that of the month say what cannot be true."""
+        budgets = self.emulator.client("budgets").describe_budgets(AccountId=self.emulator.account)["Budgets"]
+        daily = next(each["BudgetName"] for each in budgets if each["TimeUnit"] == "DAILY")
+        stimuli.set_budget_spend(self.emulator, daily, Decimal("61.07"))
+        self._notify(self._budget_message(daily, "$61.07", _DAILY))
+        self._wait_until_denied(self.people[0])
+        today = f"AWS Budgets: $61.07 of $50.00 on {datetime.now(UTC):%Y-%m-%d} ({daily})"
+        self._wait_for_record("stop", "reason", today)
+        self._released("the day's bill was a test")
+
+        budget, before = self.outputs["BudgetName"], len(self._records("stop"))
+        job = self._start_batch_job(_SPARED_JOB)
+        stimuli.set_budget_spend(self.emulator, budget, _TRILLIONS)
+        self._notify(self._budget_message(budget, f"${_TRILLIONS:,}.00", _MONTHLY))
+        self.story.mark("trillions", f"AWS Budgets: ${_TRILLIONS:,} of $300.00, which cannot be true")
+        self._wait_until_denied(self.people[0])
+        record = self._wait_for_record("stop", "by", "budget", after=before)
+        check("implausible" in record["reason"], f"nothing is said of what cannot be true: {record['reason']}")
+        self._expect_stopped()
+        status = self._job_status(job)
+        check(status not in _ENDED, f"on a figure that cannot be true the batch job is {status}")
+        self._released("a bug in units")
+        stimuli.set_budget_spend(self.emulator, budget, Decimal(0))
+        return f"the day's bill stopped it; on trillions all is denied that comes back, {_SPARED_JOB} is {status}"
+
+    def plan(self) -> str:
+        """Ask what a kill would do; it must change nothing, and is held against the kill that follows."""
+        before, since = self._snapshot(), datetime.now(UTC)
+        answer = self._invoke("StatusFunction", {"plan": "account", "all": True})
+        self.planned = answer["steps"]
+        check(self.planned, f"a kill would do nothing: {answer['summary']}")
+        check(not answer["not_looked_at"], f"the plan could not look at {answer['not_looked_at']}")
+        writes = iam_writes(self.emulator, since)
+        check(not writes, f"the plan wrote to IAM: {_counted(writes)}")
+        check(self._snapshot() == before, f"the plan changed {_difference(before, self._snapshot())}")
+        self._expect_as_before()
+        return str(answer["summary"])
+
     def kill(self) -> str:
         """Kill as the console does it, with the emptiest event."""
         refused = self._invoke("KillFunction", {"scope": "everything but me"}, fails=True)
@@ -253,6 +333,8 @@ class Drill:
         self._measured("a person's kill {} to the first AccessDenied", f"{seconds:.1f} s")
         reached = sum(each.stopped for each in self.people)
         proven = f"denied for {reached} of {reached}"
+        check(sorted(answer["done"]) == sorted(self.planned), f"planned was {self.planned}, done is {answer['done']}")
+        self._measured("steps of the kill, each as the plan right before it had them", str(len(self.planned)))
         check(proven in answer["proof"], f"IAM's simulator does not bear the stop out: {answer['proof']}")
         self._measured("IAM's simulator about everybody who is stopped", proven)
         self._expect_stopped()
@@ -266,6 +348,94 @@ class Drill:
         self.story.mark("release", "released after the kill")
         self._expect_as_before()
         return f"{answer['summary']} IAM, API keys and concurrency are byte-identical to before the first stop."
+
+    def allow(self) -> str:
+        """End the allowance, which stops; give another, which releases nothing; release, and it holds."""
+        before = len(self._records("stop"))
+        ended = self._allow({"cancel": "all"})
+        self._tick()
+        self._wait_until_denied(self.people[0])
+        record = self._wait_for_record("stop", "by", "meter", after=before)
+        self.story.mark("no allowance", f"{ended['summary']} The meter stops: {record['reason']}")
+        given = self._allow({"allowance": {"usd": 200, "hours": 4}})
+        self._expect_stopped()
+        status = self._invoke("StatusFunction", {})
+        raised = f"{self.settings.limits[0]}, raised to ${self.settings.limits[0].usd + 200:.2f}"
+        check(raised in status["limits"], f"the limits are {status['limits']}, not {raised}")
+        check(len(status["allowances"]) == 1, f"the allowances are {status['allowances']}")
+        self._released("allowed to go on")
+        self._tick()
+        self._expect_as_before()
+        return f"{ended['summary']} Stopped: {record['reason']}. {given['summary']} Released, it goes on."
+
+    def silence(self) -> str:
+        """Let the heartbeat alarm ring, with a meter that ran lately and with one that has not."""
+        events, alarm = self.emulator.client("events"), self.settings.alarm("heartbeat")
+        clock = self._rule(lambda each: each.get("ScheduleExpression") == _MINUTELY)
+        events.disable_rule(Name=clock)
+        before = len(self._records("stop"))
+        self._set_alarm(alarm, "ALARM")
+        time.sleep(2)
+        self._set_alarm(alarm, "OK")
+        check(len(self._records("stop")) == before, "it stopped although the meter had run a minute ago")
+        self._expect_as_before()
+        self._age_the_last_read(timedelta(minutes=10))
+        began = time.monotonic()
+        self._set_alarm(alarm, "ALARM")
+        self._wait_until_denied(self.people[0])
+        seconds = time.monotonic() - began
+        self.story.mark("silence", "the meter is silent for ten minutes: its heartbeat alarm stops the account")
+        record = self._wait_for_record("stop", "by", "silence", after=before)
+        self._set_alarm(alarm, "OK")
+        self._expect_stopped()
+        events.enable_rule(Name=clock)
+        self._tick()
+        self._expect_stopped()
+        self._released("the meter runs again")
+        self._measured("heartbeat alarm of a silent meter to the first AccessDenied", f"{seconds:.1f} s")
+        return f"{record['reason']}; denied after {seconds:.1f} s, and neither the alarm nor the meter released it"
+
+    def on_call(self) -> str:
+        """Have somebody with the operator policy alone stop and release, and try what is not theirs."""
+        iam, name = self.emulator.client("iam"), "on-call"
+        iam.create_user(UserName=name)
+        iam.attach_user_policy(UserName=name, PolicyArn=self.outputs["OperatorPolicyArn"])
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        caller = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+        agent = self.people[0]
+        try:
+            self._invoke("StatusFunction", {}, caller=caller)
+            self._invoke("KillFunction", {"scope": agent.holder, "reason": "on call"}, caller=caller)
+            check(not may_invoke(self.emulator, agent), f"{agent.holder} is not denied after the kill by {name}")
+            request = {"confirm": "RELEASE", "reason": "it was a drill", "by": name, "scope": agent.holder}
+            self._invoke("ReleaseFunction", request, caller=caller)
+            seen = self._sees(caller)
+            refused = self._refused(caller)
+        finally:
+            iam.delete_access_key(UserName=name, AccessKeyId=caller.access_key_id)
+            iam.detach_user_policy(UserName=name, PolicyArn=self.outputs["OperatorPolicyArn"])
+            iam.delete_user(UserName=name)
+        self._expect_as_before()
+        return f"killed and released {agent.holder}; sees {seen}; AccessDenied on {', '.join(refused)}"
+
+    def live_drill(self) -> str:
+        """Run the drill that a deployed guardrail has; it touches nobody but its canary."""
+        deadline = time.monotonic() + _SOON
+        while "measured" not in (answer := self._run(f"{self.settings.prefix}-drill", {})):
+            # The meter, which looks after stops by the minute, may just be at it.
+            check("in progress" in answer["summary"], f"no drill: {answer['summary']}")
+            check(time.monotonic() < deadline, f"no drill in {_SOON} s: {answer['summary']}")
+            time.sleep(1)
+        measured = answer["measured"]
+        status = self._invoke("StatusFunction", {})
+        check(status["last_drill"]["measured"] == measured, f"the status tells of {status['last_drill']}")
+        self._expect_as_before()
+        check("AccessDenied" in measured["denied_with"], f"the canary was denied with {measured['denied_with']}")
+        stopped, released = (float(measured[key]) for key in ("stop_seconds_all_denied", "release_seconds"))
+        self.story.mark("live drill", f"the live drill: {answer['summary']}")
+        self._measured("live drill: a stop of the canary asked for until it is denied", f"{stopped:.1f} s")
+        self._measured("live drill: a release asked for until the canary is allowed", f"{released:.1f} s")
+        return str(answer["summary"])
 
     def deploy_again(self) -> str:
         """Deploy the same once more."""
@@ -398,18 +568,89 @@ class Drill:
 
     def _trip(self, state: str) -> None:
         """Give the tripwire the state that CloudWatch would find it in."""
-        name = self.settings.tripwire("bedrock")
+        self._set_alarm(self.settings.tripwire("bedrock"), state)
+
+    def _set_alarm(self, name: str, state: str) -> None:
         self.emulator.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason="drill")
 
-    def _start_batch_job(self) -> str:
+    def _age_the_last_read(self, by: timedelta) -> None:
+        """Move back what the meter left of its last read, as if so much time had gone by."""
+        ledger, table = self.emulator.client("dynamodb"), self.outputs["LedgerTable"]
+        item = ledger.get_item(TableName=table, Key={"pk": {"S": "now"}, "sk": {"S": "watch"}})["Item"]
+        body = json.loads(item["body"]["S"])
+        body["read_at"] = (datetime.fromisoformat(body["read_at"]) - by).isoformat()
+        ledger.put_item(TableName=table, Item={**item, "body": {"S": json.dumps(body)}})
+
+    def _found_by_itself(self) -> list[str]:
+        """Have the guardrail look at itself; return what it finds, in words."""
+        found: list[str] = self._run(f"{self.settings.prefix}-watch", {}).get("findings", [])
+        return found
+
+    def _sees(self, caller: Credentials) -> str:
+        """See the dashboard, the alarms, the ledger and the test events as that caller; return them in words."""
+        table = self.outputs["LedgerTable"]
+        stop = {":pk": {"S": "stop"}}
+        cloudwatch = self.emulator.client("cloudwatch", caller)
+        board = cloudwatch.get_dashboard(DashboardName=self.settings.prefix)["DashboardBody"]
+        check(self.outputs["StatusFunction"] in board, "the dashboard does not ask the status function")
+        alarms = cloudwatch.describe_alarms(AlarmNamePrefix=self.settings.prefix)["MetricAlarms"]
+        stops = self.emulator.client("dynamodb", caller).query(
+            TableName=table, KeyConditionExpression="pk = :pk", ExpressionAttributeValues=stop
+        )["Items"]
+        check(alarms and stops, "the operator sees no alarms or no ledger")
+        schemas = self.emulator.client("schemas", caller)
+        shared = {each["SchemaName"] for each in schemas.list_schemas(RegistryName=console.REGISTRY)["Schemas"]}
+        events = 0
+        for word, named in console.EVENTS.items():
+            name = console.schema_name(f"{self.settings.prefix}-{word}")
+            check(name in shared, f"the console's Test drop-down holds nothing for {word}: {sorted(shared)}")
+            content = schemas.describe_schema(RegistryName=console.REGISTRY, SchemaName=name)["Content"]
+            offered = json.loads(content)["components"]["examples"]
+            check(offered.keys() == named.keys(), f"the drop-down of {word} holds {sorted(offered)}")
+            events += len(offered)
+        return f"the dashboard, {len(alarms)} alarms, the ledger, and {events} events in the Test drop-down"
+
+    def _refused(self, caller: Credentials) -> list[str]:
+        """Try as that caller what an operator may not; return what was refused, and fail for what was not."""
+        kill, table = self.outputs["KillFunction"], self.outputs["LedgerTable"]
+        functions = self.emulator.client("lambda", caller)
+        brake = {"PolicyArn": self.outputs["BrakePolicyArn"], "VersionId": "v1"}
+        tries: dict[str, Callable[[], object]] = {
+            "changing its code": lambda: functions.update_function_code(FunctionName=kill, ZipFile=b""),
+            "its configuration": lambda: functions.update_function_configuration(FunctionName=kill, Timeout=3),
+            "the stop function": lambda: functions.invoke(FunctionName=f"{self.settings.prefix}-stop"),
+            "the brake": lambda: self.emulator.client("iam", caller).set_default_policy_version(**brake),
+            "the ledger": lambda: self.emulator.client("dynamodb", caller).put_item(
+                TableName=table, Item={"pk": {"S": "now"}, "sk": {"S": "wanted"}}
+            ),
+            "the mails": lambda: self.emulator.client("sns", caller).publish(
+                TopicArn=self.outputs["NoticeTopicArn"], Message="hello"
+            ),
+        }
+        for what, attempt in tries.items():
+            try:
+                attempt()
+            except ClientError as error:
+                if error.response["Error"]["Code"] in _REFUSED:
+                    continue
+                raise
+            msg = f"an operator has a hand in {what}"
+            raise SceneError(msg)
+        return list(tries)
+
+    def _start_batch_job(self, name: str) -> str:
         arn: str = self.emulator.client("bedrock").create_model_invocation_job(
-            jobName=_BATCH_JOB,
+            jobName=name,
             roleArn=self.people[0].arn,
             modelId="amazon.titan-embed-text-v2:0",
             inputDataConfig={"s3InputDataConfig": {"s3Uri": "s3://somebody-elses-data/in/"}},
             outputDataConfig={"s3OutputDataConfig": {"s3Uri": "s3://somebody-elses-data/out/"}},
         )["jobArn"]
         return arn
+
+    def _job_status(self, arn: str) -> str:
+        status: str = self.emulator.client("bedrock").get_model_invocation_job(jobIdentifier=arn)["status"]
+        return status
 
     def _edited(self, exempt: str, *, fails: bool = False) -> Path:
         """Return a copy of the assembly whose brake spares one role more; or that fails late."""
@@ -509,6 +750,16 @@ class Drill:
             seconds = time.monotonic() - began
             return answer.result(), seconds
 
+    def _allow(self, what: dict[str, Any]) -> dict[str, Any]:
+        """Change the allowances, and release nothing."""
+        request = {"confirm": "ALLOW", "reason": "the drill goes on", "by": "the drill"}
+        return self._invoke("ReleaseFunction", {**request, **what})
+
+    def _released(self, reason: str) -> None:
+        """Release, and see that all is as before."""
+        self._invoke("ReleaseFunction", {"confirm": "RELEASE", "reason": reason})
+        self._expect_as_before()
+
     def _release_alone(self, scope: str) -> None:
         self._invoke("ReleaseFunction", {"confirm": "RELEASE", "reason": "the drill goes on", "scope": scope})
         self._expect_as_before()
@@ -567,22 +818,35 @@ class Drill:
 
     def _tick(self) -> None:
         """Have the clock's rule invoke the meter now, and the stop it may ask for finish."""
-        self._fire("rate(1 minute)")
+        self._fire(_MINUTELY)
         time.sleep(2)
 
     def _fire(self, schedule: str) -> None:
-        rules = self.emulator.client("events").list_rules()["Rules"]
-        clock = next(each["Name"] for each in rules if each.get("ScheduleExpression") == schedule)
+        clock = self._rule(lambda each: each.get("ScheduleExpression") == schedule)
         for answer in stimuli.fire_schedule(self.emulator, clock):
             check(answer["error"] is None, f"{answer['function']} failed: {answer['payload']}")
+
+    def _rule(self, wanted: Callable[[dict[str, Any]], bool]) -> str:
+        rules = self.emulator.client("events").list_rules()["Rules"]
+        return next(str(each["Name"]) for each in rules if wanted(each))
+
+    def _budget_message(self, budget: str, spent: str, words: Mapping[str, str]) -> str:
+        today = f"{datetime.now(UTC):%B %d, %Y}"
+        return _BUDGET_MESSAGE.format(account=self.emulator.account, budget=budget, date=today, spent=spent, **words)
 
     def _notify(self, text: str) -> None:
         subject = f"AWS Budgets: {self.outputs['BudgetName']} has exceeded your alert threshold"
         self.emulator.client("sns").publish(TopicArn=self.outputs["BudgetTopicArn"], Subject=subject, Message=text)
 
-    def _invoke(self, output: str, event: object, *, fails: bool = False) -> dict[str, Any]:
-        name = self.outputs[output]
-        answer = self.emulator.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    def _invoke(
+        self, output: str, event: object, *, fails: bool = False, caller: Credentials | None = None
+    ) -> dict[str, Any]:
+        return self._run(self.outputs[output], event, fails=fails, caller=caller)
+
+    def _run(
+        self, name: str, event: object, *, fails: bool = False, caller: Credentials | None = None
+    ) -> dict[str, Any]:
+        answer = self.emulator.client("lambda", caller).invoke(FunctionName=name, Payload=json.dumps(event).encode())
         payload: dict[str, Any] = json.loads(answer["Payload"].read())
         failed = "FunctionError" in answer
         check(failed is fails, f"{name} {'failed' if failed else 'did not refuse'}: {payload}")

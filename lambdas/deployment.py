@@ -27,7 +27,16 @@ def refuse_change(event: Mapping[str, Any], key: str, rule: str) -> None:
 
 
 def answer(event: dict[str, Any], act: Callable[[dict[str, Any]], Mapping[str, Any]], logger: Logger) -> dict[str, Any]:
-    """Do what the event asks for and tell CloudFormation how it went. Returns what was told."""
+    """Do what the event asks for and tell CloudFormation how it went. Returns what was told.
+
+    Raises RefusedError, and does nothing, where nobody could be told: CloudFormation did not send that.
+    """
+    names = ("ResponseURL", "StackId", "RequestId", "LogicalResourceId", *({"PhysicalResourceId"} & event.keys()))
+    texts = [event.get(each) for each in names]
+    sayable = all(isinstance(each, str) and each.isprintable() for each in texts)
+    if not sayable or not event["ResponseURL"].startswith(("https://", "http://")):
+        msg = f"an event of CloudFormation without {', '.join(names)} as it sends them: nothing was done"
+        raise RefusedError(msg)
     response = {
         "Status": "SUCCESS",
         "PhysicalResourceId": event.get("PhysicalResourceId") or event["LogicalResourceId"],

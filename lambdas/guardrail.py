@@ -69,7 +69,7 @@ def stop(
     spared = tools.spared.knowing(people)
     strands = [partial(_stop_people, goal, before, people, tools, enforce=enforce)]
     if level > Level.RELEASED and may_hold:
-        strands.append(partial(_hold_and_end, level, spared, tools, known=bool(people), enforce=enforce))
+        strands.append(partial(_hold_and_end, goal, spared, tools, known=bool(people), enforce=enforce))
     elif level > Level.RELEASED:
         outcome.failed["keys, concurrency and work in flight"] = "a release is under way; done at the next minute"
     with ThreadPoolExecutor(min(len(strands), tools.pace.at_once)) as pool:
@@ -99,6 +99,7 @@ def stop(
         alone=tuple(map(str, goal.alone)),
         proof=proven,
         held=tuple(outcome.held) if enforce else (),
+        steps=tuple(outcome.done),
     )
 
 
@@ -145,9 +146,9 @@ def _denied_alone(brake: Brake, outcome: Outcome) -> frozenset[str]:
     return (holders or frozenset()) | (members or frozenset())
 
 
-def _hold_and_end(level: Level, spared: Spared, tools: StopTools, *, known: bool, enforce: bool) -> Outcome:
+def _hold_and_end(goal: Goal, spared: Spared, tools: StopTools, *, known: bool, enforce: bool) -> Outcome:
     """Pull the levers; at a stop, end the work in flight too, which nothing brings back: ``known`` who is exempt."""
-    outcome = Outcome()
+    level, outcome = goal.level, Outcome()
     for lever in tools.levers():
         if no_time(tools.pace):
             outcome.left += 1
@@ -161,6 +162,8 @@ def _hold_and_end(level: Level, spared: Spared, tools: StopTools, *, known: bool
         try_all(steps, act, outcome, tools.pace)
     if level is Level.STOP and spared.tag and not known:
         outcome.failed["work in flight"] = "who is exempt by tag could not be read; done at the next minute"
+    elif level is Level.STOP and goal.ends_work is None:
+        outcome.failed["work in flight"] = "whether this stop may end it could not be read; done at the next minute"
     elif level is Level.STOP:
         work = tools.work()
         jobs: list[plans.Job] = []
@@ -168,6 +171,8 @@ def _hold_and_end(level: Level, spared: Spared, tools: StopTools, *, known: bool
             for found_jobs, looked in pool.map(partial(_list_jobs, tools.pace), work.listings()):
                 jobs += found_jobs
                 outcome.add(looked)
+        if not goal.ends_work:
+            jobs = [replace(each, why_not=each.why_not or plans.IMPLAUSIBLE) for each in jobs]
         _apply(plans.plan_jobs(jobs, spared), tools, outcome, enforce=enforce)
     return outcome
 

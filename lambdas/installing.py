@@ -150,7 +150,11 @@ def _narrow(text: str, account_id: str) -> Scope:
 def document_settings(settings: Settings) -> DocumentSettings:
     """Return what the configuration says about the documents."""
     return DocumentSettings(
-        settings.exempt, settings.step_down_output_usd, settings.external_anthropic, settings.exempt_tag
+        settings.exempt,
+        settings.step_down_output_usd,
+        settings.external_anthropic,
+        settings.exempt_tag,
+        settings.canary,
     )
 
 

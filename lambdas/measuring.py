@@ -97,6 +97,8 @@ class Measured:
     incomplete: frozenset[Source]
     behind: Callable[[str], Iterable[str]]
     """Which models may stand behind an id."""
+    blind: bool = False
+    """Whether nothing could be read at all."""
 
 
 def measure(
@@ -112,7 +114,7 @@ def measure(
     # Yesterday's last hours are open on the first of a month, too.
     first = min(Window.MONTH.start(now), Window.DAY.start(now) - timedelta(days=1))
     stored = tried(partial(gauge.ledger.closed_days, first.date(), now.date()), problems)
-    inventory = tried(lambda: _inventory(gauge.ledger.kept("inventory")), problems)
+    inventory = tried(lambda: read_inventory(gauge.ledger.kept("inventory")), problems)
     # Should what was known of other regions be lost: their hours are not.
     elsewhere = {Source(day.region, namespace) for day in stored or () for namespace in NAMESPACES}
     everywhere = sorted({*sources, *elsewhere})
@@ -146,7 +148,8 @@ def measure(
     after = pace.watch_after(watch, reading, usage.dearest, open_since, everywhere, spend.by_window, mark, standing)
     # Without the ledger it is not known what is open, and without the inventory not what is behind a profile's id.
     may_close = stored is not None and inventory is not None
-    return Measured(usage, spend, after, closed, open_since if may_close else {}, reading.unsure, behind)
+    blind = bool(reading.gaps) and not reading.samples
+    return Measured(usage, spend, after, closed, open_since if may_close else {}, reading.unsure, behind, blind)
 
 
 def _read(
@@ -180,7 +183,7 @@ def _read(
         # On mantle a model found by its name stands for all its projects, until those are listed.
         and ((each.source, each.model) not in listed_models or (each.source, each.model, _names(each)) in listed_as)
     }
-    worth_it = [each for each in series if not each.by_tier or _tiers_differ(each.model, gauge.prices, now)]
+    worth_it = [each for each in series if not each.by_tier or tiers_differ(each.model, gauge.prices, now)]
     listed_in = {each.source for each in series}
     asked = {source: since for source, since in open_since.items() if source in listed_in or source not in idle}
     reading = gauge.usage.read(worth_it, asked, now)
@@ -240,7 +243,8 @@ def close_hours(gauge: Gauge, found: Measured, problems: list[str]) -> None:
             before = day.end
 
 
-def _inventory(body: Mapping[str, Any] | None) -> Inventory | None:
+def read_inventory(body: Mapping[str, Any] | None) -> Inventory | None:
+    """Read the inventory of the ledger, None where there is none. Raises GuardrailError."""
     if body is None:
         return None
     try:
@@ -250,7 +254,8 @@ def _inventory(body: Mapping[str, Any] | None) -> Inventory | None:
         raise GuardrailError(msg) from error
 
 
-def _tiers_differ(model: str, prices: PriceTable, now: datetime) -> bool:
+def tiers_differ(model: str, prices: PriceTable, now: datetime) -> bool:
+    """Tell whether the tiers of a model have prices of their own: only then are they worth reading."""
     asked = (Tier.UNKNOWN, Tier.STANDARD, Tier.FLEX)
     return len({prices.quote(model, now, tier).price for tier in asked}) > 1
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, Protocol
@@ -11,19 +11,32 @@ from lambdas.core import aftermath, pace
 from lambdas.core.aftermath import Burning, Standing
 from lambdas.core.decision import Decision, decide
 from lambdas.core.errors import GuardrailError
+from lambdas.core.figures import figures
 from lambdas.core.levels import Level, Wanted
 from lambdas.core.limits import Verdict
 from lambdas.core.memory import Memory
-from lambdas.core.notice import Links, Notice, SpendSummary, gap_notice, still_burning_notice, warn_notice
+from lambdas.core.notice import (
+    Links,
+    SpendSummary,
+    Stand,
+    blind_notice,
+    gap_notice,
+    standing_notice,
+    still_burning_notice,
+    warn_notice,
+)
 from lambdas.core.pace import Bounds, Unread, Watch
 from lambdas.core.plan import MISSING_VERSION, BrakeState
 from lambdas.core.spend import Spend
 from lambdas.core.usage import Reading, Source
 from lambdas.core.windows import Window
-from lambdas.measuring import NAMESPACES, Gauge, close_hours, measure, tried
+from lambdas.measuring import NAMESPACES, Gauge, Measured, close_hours, measure, read_inventory, tried
+from lambdas.telling import Teller, Ways
 
-TELL_AGAIN = timedelta(days=1)
-"""A gap that lasts is told of once a day."""
+FIRST_REMINDER = timedelta(hours=1)
+"""Whoever was mailed about a stop is not reminded of it sooner."""
+BLIND_FOR = timedelta(minutes=5)
+"""A meter that sees nothing for so long is told of; CloudWatch may refuse a call or two."""
 REMEMBER_REGION = timedelta(days=14)
 """A region nobody listed is metered for so long after its last use, whatever becomes of the inventory."""
 FORGET_REGION = timedelta(days=1)
@@ -41,6 +54,9 @@ class Ledger(Protocol):
 
     def record_decision(self, at: datetime, body: dict[str, Any], *, news: bool) -> None:
         """Make a decision the latest; keep it in the history as well when it is news."""
+
+    def last(self, kind: str) -> Mapping[str, Any] | None:
+        """Return the newest record of a ``stop``."""
 
 
 class Brake(Protocol):
@@ -71,7 +87,7 @@ class MeterTools:
     links: Links
     ask_for_stop: Callable[[dict[str, Any]], None]
     ask_for_release: Callable[[dict[str, Any]], None]
-    send: Callable[[Notice], None]
+    ways: Ways
     dear: tuple[str, ...] = ()
     """Patterns of the models a step-down denies."""
     exempt: tuple[str, ...] = ()
@@ -154,6 +170,7 @@ def tick(now: datetime, tools: MeterTools, *, woken: bool = False) -> Tick:
     level = None if state is None else state.level
     before = _Before(state, memory, None if remembered is None else memory.wanted, level, last)
     kept = before.kept
+    told = Teller(memory.told, tools.ways, now, problems)
     watch = tried(lambda: _watch(memory.watch), problems)
     elsewhere = _elsewhere(memory, problems)
     sources = _sources(tools, elsewhere, watch, now)
@@ -177,11 +194,13 @@ def tick(now: datetime, tools: MeterTools, *, woken: bool = False) -> Tick:
         if not why and seen is not watch:
             tried(partial(tools.ledger.note_watch, seen.to_json(), now, before=memory.watch_mark), problems)
 
-    if tools.enforce and Level.for_verdict(last.verdict) > kept:
+    if tools.enforce and before.lacks(Level.for_verdict(last.verdict)):
         why = why or "what the last decision calls for is not there"
     if not why:
         if kept > Level.RELEASED or memory.narrow:
             tried(lambda: tools.ask_for_stop(_request(now, kept, None, memory)), problems)
+        _remind(now, tools, before, told)
+        told.close()
         return Tick(
             why=why,
             decision=None,
@@ -193,7 +212,9 @@ def tick(now: datetime, tools: MeterTools, *, woken: bool = False) -> Tick:
             asked=kept if kept > Level.RELEASED else None,
             problems=tuple(problems),
         )
-    return _read(now, tools, before, why, news, seen, sources, problems)
+    found = _read(now, tools, before, why, news, seen, sources, told, problems)
+    told.close()
+    return replace(found, problems=tuple(problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +235,10 @@ class _Before:
         if self.is_unfinished:
             return Level.RELEASED
         return max(self.level or Level.RELEASED, self.memory.wanted.level)
+
+    def lacks(self, level: Level) -> bool:
+        """Tell whether a level is more than what stands: a stop that may end no work is less than one that does."""
+        return level > self.kept or (level is Level.STOP and self.memory.wanted.reversible_only)
 
     @property
     def is_unfinished(self) -> bool:
@@ -244,6 +269,7 @@ def _read(
     unread: Unread | None,
     watch: Watch | None,
     sources: Sequence[Source],
+    told: Teller,
     problems: list[str],
 ) -> Tick:
     """Read in full, decide, act, and leave to the next tick what it needs."""
@@ -259,12 +285,15 @@ def _read(
     if ends:
         asked, unheard = Level.RELEASED, _ask_for_release(now, tools, before, decision, problems)
     else:
-        asked, unheard = _act(now, tools, before, decision, found.spend, burning, problems), False
+        asked, unheard = _act(now, tools, before, decision, found.spend, burning, told, problems), False
     # Only now: whatever fails below, the stop has been asked for. A release that could not be asked for is asked for
     # by the next tick, which reads again when this read is forgotten.
     if not unheard:
         tried(partial(tools.ledger.note_watch, found.watch.to_json(), now, before=memory.watch_mark), problems)
     close_hours(tools.gauge, found, problems)
+    _tell_blindness(now, tools, found, told)
+    if not ends:
+        _remind(now, tools, before, told)
     in_use = ends or asked > Level.RELEASED or before.is_unfinished
     problems += _amiss(now, before.state, tools, problems, in_use=in_use, narrow=bool(memory.narrow))
     return Tick(
@@ -299,7 +328,7 @@ def _why_read_while_on(before: _Before, tools: MeterTools, watch: Watch, glance:
         # What burned before the window ended no longer counts then, or no release has followed the last read.
         watch.read_at < turned + aftermath.FADES or last.verdict < Verdict.STEP_DOWN
     )
-    whole = not last.told or age < pace.READ_AGAIN
+    whole = not last.gaps or age < pace.READ_AGAIN
     return f"the window that the {on.level} waits for is over" if watch.read_at < turned or again or not whole else ""
 
 
@@ -324,7 +353,7 @@ def _ask_for_release(
     tried(lambda: tools.ask_for_release(request), problems)
     if len(problems) > untold:
         return True
-    body = _record(decision, SpendSummary(), {}, before.on)
+    body = _record(decision, SpendSummary(), before.on)
     tried(lambda: tools.ledger.record_decision(now, body, news=True), problems)
     return False
 
@@ -336,6 +365,7 @@ def _act(
     decision: Decision,
     spend: Spend,
     burning: Burning | None,
+    told: Teller,
     problems: list[str],
 ) -> Level:
     """Ask for what the decision calls for, tell people, and record it. Return the level that was asked for."""
@@ -343,7 +373,7 @@ def _act(
     last, kept, on = before.last, before.kept, before.on
     called_for = Level.for_verdict(decision.verdict)
     # In report-only mode a limit is told of when it is crossed, not each minute; a person's kill is kept on.
-    news = called_for > kept and (tools.enforce or last.is_exceeded_by(decision, Verdict.STEP_DOWN))
+    news = before.lacks(called_for) and (tools.enforce or bool(last.exceeded_by(decision, Verdict.STEP_DOWN)))
     asked = called_for if news else kept
     reason = decision.reason if called_for is asked else None
     windows = aftermath.waits_for(decision.findings, asked, before.wanted, before.level, now)
@@ -358,22 +388,22 @@ def _act(
             reason = f"the step-down does not take hold: {outcry}"
     if news:
         more["windows"] = list(windows)
+        more["over"] = [each.margin.to_json() for each in decision.findings if each.verdict >= Verdict.STEP_DOWN]
     untold = len(problems)
     if asked > Level.RELEASED or before.memory.narrow:
         request = _request(now, asked, reason, before.memory, summary, news=news) | more
         tried(lambda: tools.ask_for_stop(request), problems)
     if outcry is not None:
         notice = still_burning_notice(outcry, kept, tools.exempt, _next_rung(asked, kept, more), tools.links)
-        tried(lambda: tools.send(notice), problems)
-    if decision.verdict is Verdict.WARN and last.is_exceeded_by(decision, Verdict.WARN):
-        tried(lambda: tools.send(warn_notice(decision, summary, tools.links)), problems)
-    told = last.told_again(now, spend.gaps)
-    if unheard := [each for each in spend.gaps if each not in told]:
-        tried(lambda: tools.send(gap_notice(unheard, tools.links)), problems)
-        told |= dict.fromkeys(unheard, now)
+        told.tell("still burning", lambda _: notice, since=None if on is None else on.since)
+    if decision.verdict is Verdict.WARN and (worse := last.exceeded_by(decision, Verdict.WARN)):
+        # A rate goes up and down across its rung: it is told once, and not each time.
+        told.tell_of("warning", worse, lambda _: warn_notice(decision, summary, tools.links), tools.ways.telling.again)
+    told.tell_of("gap", spend.gaps, lambda gaps: gap_notice(gaps, tools.links))
     # After the effect, and only if it was told: a crash or a failure before this line repeats it at the next tick.
     if len(problems) == untold:
-        body = _record(decision, summary, told, _after(on, decision, now, cried=outcry is not None))
+        body = _record(decision, summary, _after(on, decision, now, cried=outcry is not None))
+        body["figures"] = figures(spend, decision)
         tried(lambda: tools.ledger.record_decision(now, body, news=decision.verdict is not last.verdict), problems)
     return asked
 
@@ -384,6 +414,57 @@ def _after(on: Standing | None, decision: Decision, now: datetime, *, cried: boo
         return None
     held = on.held or any(each.limit.hold and each.verdict >= Verdict.STEP_DOWN for each in decision.findings)
     return replace(on, since=on.since or now, told_at=now if cried else on.told_at, held=held)
+
+
+def _tell_blindness(now: datetime, tools: MeterTools, found: Measured, told: Teller) -> None:
+    """Tell that nothing can be read, once that has lasted."""
+    if not found.blind:
+        told.forget("blind")
+    elif now - (since := told.remember("blind").since) >= BLIND_FOR:
+        gaps = found.spend.gaps
+        told.tell("blind", lambda _: blind_notice(since, now, gaps, tools.links))
+
+
+def _remind(now: datetime, tools: MeterTools, before: "_Before", told: Teller) -> None:
+    """Tell again that something is stopped which nobody has released: not in the first hour, then ever less often.
+
+    What is not fully done is told at the pace; and others are told after the time that is theirs, the hour or not.
+    """
+    on = before.on
+    if on is None:
+        told.forget("standing", "still burning")
+        return
+    matter = told.remember("standing", on.since)
+    telling = tools.ways.telling
+    waits = min(FIRST_REMINDER, telling.escalate_after or FIRST_REMINDER)
+    if now - matter.since < waits or not (matter.is_due(now, telling.again) or matter.escalates(now, telling)):
+        return
+    stand = _stand(tools, before, on.level, matter.since)
+    unfinished = bool(stand.failed or stand.unknown)
+    told.tell(
+        "standing",
+        lambda _: standing_notice(now, stand, tools.links),
+        since=matter.since,
+        ever_less=not unfinished,
+    )
+
+
+def _stand(tools: MeterTools, before: "_Before", level: Level, since: datetime) -> Stand:
+    """Look up what a reminder says."""
+    unknown: list[str] = []
+    last = tried(lambda: tools.ledger.last("stop"), unknown) or {}
+    inventory = tried(lambda: read_inventory(tools.gauge.ledger.kept("inventory")), unknown)
+    standing = () if inventory is None else inventory.standing
+    return Stand(
+        level,
+        since,
+        str(last.get("reason", "not known")),
+        dict(last.get("failed", {})),
+        dict(last.get("not_stopped", {})),
+        tuple(f"${each.usd_per_hour:.2f} an hour  {each.name}" for each in standing if each.until is None),
+        before.ends_at(tools),
+        tuple(unknown),
+    )
 
 
 def _next_rung(asked: Level, kept: Level, more: Mapping[str, Any]) -> str:
@@ -422,8 +503,8 @@ class _Last:
 
     verdict: Verdict = Verdict.OK
     by_limit: Mapping[str, Verdict] | None = None
-    told: Mapping[str, datetime] | None = None
-    """When each gap was last told of."""
+    gaps: bool = False
+    """Whether it did not read everything."""
     on: Standing | None = None
     """How the level stood that was on."""
 
@@ -433,34 +514,27 @@ class _Last:
             return cls()
         try:
             by_limit = {str(limit): Verdict.named(word) for limit, word in body["limits"].items()}
-            told = {str(gap): datetime.fromisoformat(at).astimezone(UTC) for gap, at in body["told"].items()}
-            return cls(Verdict.named(body["verdict"]), by_limit, told, Standing.from_json(body.get("on")))
+            gaps = bool(body.get("spend", {}).get("gaps"))
+            return cls(Verdict.named(body["verdict"]), by_limit, gaps, Standing.from_json(body.get("on")))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             msg = f"the last decision in the ledger cannot be read ({error!r}); this tick judges afresh"
             raise GuardrailError(msg) from error
 
-    def is_exceeded_by(self, decision: Decision, least: Verdict) -> bool:
-        """Tell whether some limit is worse than before, and at least so bad."""
+    def exceeded_by(self, decision: Decision, least: Verdict) -> tuple[str, ...]:
+        """Return the limits that are worse than before, and at least so bad."""
         before = self.by_limit or {}
-        return any(
-            each.verdict >= least and each.verdict > before.get(str(each.limit), Verdict.OK)
+        return tuple(
+            str(each.limit)
             for each in decision.findings
+            if each.verdict >= least and each.verdict > before.get(str(each.limit), Verdict.OK)
         )
 
-    def told_again(self, now: datetime, gaps: Iterable[str]) -> dict[str, datetime]:
-        """Return the gaps that were told of not long ago, and when."""
-        told = self.told or {}
-        return {each: told[each] for each in gaps if each in told and now - told[each] < TELL_AGAIN}
 
-
-def _record(
-    decision: Decision, summary: SpendSummary, told: Mapping[str, datetime], on: Standing | None
-) -> dict[str, Any]:
+def _record(decision: Decision, summary: SpendSummary, on: Standing | None) -> dict[str, Any]:
     body = {
         "verdict": str(decision.verdict),
         "reason": decision.reason,
         "limits": {str(each.limit): str(each.verdict) for each in decision.findings},
-        "told": {gap: at.isoformat() for gap, at in told.items()},
         "spend": asdict(summary),
     }
     return body | ({} if on is None else {"on": on.to_json()})

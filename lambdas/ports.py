@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lambdas.core import proof
+from lambdas.core.budget_action import Execution
 from lambdas.core.levers import Held, Lever, Remembered
 from lambdas.core.notice import Notice
 from lambdas.core.plan import Attach, BrakeState, Detach, Join, Leave, Listing, PolicyState, Step, StopJob, Switch
@@ -93,6 +94,19 @@ class Writer(Protocol):
         """Deny it alone no more."""
 
 
+class NativeStop(Protocol):
+    """The action by which AWS Budgets stops by itself."""
+
+    def status(self) -> str:
+        """Return how it stands, as AWS spells it."""
+
+    def execute(self, execution: Execution) -> None:
+        """Ask for one thing; AWS does it afterwards."""
+
+    def holders(self) -> frozenset[str]:
+        """Return whom its policy is on, as ``role/name``, ``user/name`` and ``group/name``."""
+
+
 class Post(Protocol):
     """How people are told."""
 
@@ -166,3 +180,5 @@ class ReleaseTools:
     book: Book
     writer: Callable[[], Writer]
     pace: Pace
+    native: NativeStop | None = None
+    """None where AWS Budgets stops nobody by itself."""

@@ -8,17 +8,23 @@ from itertools import islice
 from typing import Any, Protocol
 
 from lambdas import ports, undoing
+from lambdas.core import answers
+from lambdas.core.allowances import BUDGET_STAYS, allowance_notice, as_raised
 from lambdas.core.errors import AwsCallError, GuardrailError, RefusedError, UnfinishedError
 from lambdas.core.levels import Level, Wanted
-from lambdas.core.limits import Allowance
-from lambdas.core.notice import Links, release_notice
+from lambdas.core.limits import Allowance, Limit
+from lambdas.core.memory import Memory as Standing
+from lambdas.core.notice import Links, owner_notice, release_notice
 from lambdas.core.scopes import Scope, parse_scope
 from lambdas.core.triggers import (
+    AllowRequest,
     AutomaticRelease,
     ReleaseRequest,
+    parse_allow,
     parse_automatic_release,
     parse_release,
 )
+from lambdas.telling import Owners
 
 _NO_TABLE = "ResourceNotFoundException"
 _MAX_RECORDED, _MAX_REASON = 500, 300
@@ -53,8 +59,17 @@ class Memory(Protocol):
     def add_allowance(self, allowance: Allowance) -> None:
         """Keep an allowance."""
 
+    def end_allowances(self) -> int:
+        """End all allowances; return how many there were."""
+
+    def memory(self, now: datetime) -> Standing:
+        """Return what every tick of the meter needs, the allowances among it."""
+
     def record(self, kind: str, at: datetime, body: dict[str, Any]) -> None:
         """Keep what was done."""
+
+    def may_tell(self, what: str, now: datetime, *, by: str, unless_since: datetime) -> bool:
+        """Say that people are told of something now; False when they were since then, for another event than ``by``."""
 
     def forget_verdict(self) -> None:
         """Forget what the meter last decided."""
@@ -74,15 +89,25 @@ class ReleaseDesk:
     account_id: str
     ask_for_stop: Callable[[dict[str, Any]], None]
     """Has the stop function keep on what a later word wants."""
+    canary: str = ""
+    """Whose release alone is a drill's, which tells people and keeps the record itself; empty for nobody's."""
+    limits: tuple[Limit, ...] = ()
+    """What an allowance raises."""
+    again: timedelta = timedelta(hours=1)
+    """What finishing a release brings is mailed no more often."""
+    owners: Owners | None = None
+    """Who is told besides when a role or user is stopped alone no more; None when nobody is."""
 
 
 def carry_out(event: object, desk: ReleaseDesk, now: datetime) -> dict[str, Any]:
-    """Release as the event asks and return the answer for the console.
+    """Release, or allow more for a while, as the event asks, and return the answer for the console.
 
-    Raises RefusedError, and changes nothing, when the event is not a release, while a stop is in progress, or when
+    Raises RefusedError, and changes nothing, when the event is neither, while a stop is in progress, or when
     its allowance cannot be kept (the meter would stop the account again at once). Raises UnfinishedError when part
     of it failed; the meter has it finished.
     """
+    if (asked := parse_allow(event, now=now)) is not None:
+        return _change_allowances(asked, desk, now)
     automatic = parse_automatic_release(event)
     if automatic is None:
         request = parse_release(event, now=now, account_id=desk.account_id)
@@ -160,7 +185,8 @@ def _release(
     """Release, tell, record. What a later word wants of the stop function goes into ``again``."""
     memory, at = desk.memory, word.at or now
     untold: dict[str, str] = {}
-    _allow(request, memory)
+    if request.allowance is not None:
+        _allow(request.allowance, desk, now, "released")
     warning = _over_limit(memory) if request.account and request.allowance is None and word.by == "person" else None
     scopes, unknown = _scopes(request, memory, desk.tools.brake)
     forgotten = unknown | _announce(request, word, scopes, desk, now, untold)
@@ -185,16 +211,77 @@ def _release(
     return _tell(request, outcome, desk, now, warning, untold, quietly=quietly)
 
 
+def _may_tell(desk: ReleaseDesk, now: datetime) -> bool:
+    """Tell whether what the meter had finished may be mailed: each minute something may be left of a release."""
+    try:
+        return desk.memory.may_tell("a release is finished", now, by=now.isoformat(), unless_since=now - desk.again)
+    except GuardrailError:
+        return False  # the record and the log have it, and the release itself was mailed
+
+
+def _tell_owners(request: ReleaseRequest, outcome: ports.Outcome, desk: ReleaseDesk, untold: dict[str, str]) -> None:
+    if desk.owners is not None and not outcome.failed:
+        whom, reason, by = desk.owners.whom, request.reason, request.by
+        desk.owners.tell(
+            request.scopes, lambda who: owner_notice(str(who), reason, stopped=False, by=by, whom=whom), untold
+        )
+
+
 _LEVEL = "remember the level"
 
 
-def _allow(request: ReleaseRequest, memory: Memory) -> None:
-    if request.allowance is not None:
+def _allow(allowance: Allowance, desk: ReleaseDesk, now: datetime, what: str) -> None:
+    if desk.limits and not any(allowance.raises(each, now) for each in desk.limits):
+        window = f" a {allowance.window}" if allowance.window is not None else " but by the minute"
+        there = ", ".join(map(str, desk.limits))
+        msg = f"nothing was {what}: the allowance raises no limit, for guardrail.toml has none{window}; it has {there}"
+        raise RefusedError(msg)
+    try:
+        desk.memory.add_allowance(allowance)
+    except AwsCallError as error:
+        otherwise = "release without one, or try again" if what == "released" else "try again"
+        msg = f"nothing was {what}: the allowance cannot be kept ({error}); {otherwise}"
+        raise RefusedError(msg) from error
+
+
+def _change_allowances(asked: AllowRequest, desk: ReleaseDesk, now: datetime) -> dict[str, Any]:
+    """Give an allowance, or end all that were given; tell, record and answer. Nothing is released by it."""
+    untold: dict[str, str] = {}
+    if asked.allowance is not None:
+        _allow(asked.allowance, desk, now, "allowed")
+        words = f"allowed ${asked.allowance.usd} more"
+        told = f"Allowed: {asked.allowance.terms}."
+    else:
         try:
-            memory.add_allowance(request.allowance)
+            ended = desk.memory.end_allowances()
         except AwsCallError as error:
-            msg = f"nothing was released: the allowance cannot be kept ({error}); release without one, or try again"
-            raise RefusedError(msg) from error
+            msg = f"not every allowance was ended ({error}); try again"
+            raise UnfinishedError(msg) from error
+        words = "ended all allowances" if ended else ""
+        told = f"{words.capitalize() or 'No allowance was left'}: the limits are those of guardrail.toml."
+    standing = Standing()
+    try:
+        standing = desk.memory.memory(now)
+        limits = as_raised(desk.limits, standing.allowances, now)
+    except GuardrailError as error:
+        limits = [f"unknown: {error}"]
+    if words:
+        notice = allowance_notice(words, asked.by, asked.reason, limits, desk.links)
+        _attempt("mail", lambda: desk.post.send(notice), untold)
+        body = {"allowance": told, "by": asked.by, "reason": asked.reason}
+        _attempt("ledger", lambda: desk.memory.record("allowance", now, body), untold)
+    stopped = standing.wanted.level > Level.RELEASED
+    answer: dict[str, Any] = {
+        "summary": told + (f" Nothing was released: Bedrock is still at {standing.wanted.level}." if stopped else ""),
+        "limits": limits,
+        "allowances": [str(each) for each in standing.allowances],
+        "note": BUDGET_STAYS,
+    }
+    if standing.broken:
+        answer["unreadable"] = list(standing.broken)
+    if stopped:
+        answer["to_release"] = {"confirm": "RELEASE", "reason": "why it is safe now"}
+    return answer | ({"not_told": untold} if untold else {})
 
 
 def _announce(
@@ -257,14 +344,18 @@ def _tell(
 ) -> dict[str, Any]:
     """Mail, record and answer. A release that is only finished is news when it did something."""
     allowance = request.allowance
-    words = f"${allowance.usd} more until {allowance.until:%Y-%m-%d %H:%M} UTC" if allowance else None
-    if outcome.done or not quietly:
-        whom = None if request.account else ", ".join(map(str, request.scopes))
+    words = allowance.terms if allowance else None
+    whom = None if request.account else ", ".join(map(str, request.scopes))
+    drilled = desk.canary != "" and whom == desk.canary
+    if (outcome.done or not quietly) and not drilled:
         failed = outcome.failed | outcome.uncovered
         notice = release_notice(
             request.reason, request.by, outcome.words(), failed, words, desk.links, whom, overruled=overruled
         )
-        _attempt("mail", lambda: desk.post.send(notice), untold)
+        if not quietly or _may_tell(desk, now):
+            _attempt("mail", lambda: desk.post.send(notice), untold)
+        if not (request.account or quietly) and outcome.done:
+            _tell_owners(request, outcome, desk, untold)
         body = {
             "reason": request.reason,
             "by": request.by,
@@ -277,7 +368,7 @@ def _tell(
         }
         _attempt("ledger", lambda: desk.memory.record("release", now, body), untold)
     if outcome.failed or outcome.left:
-        left = "; ".join(f"{what}: {why}" for what, why in outcome.failed.items())
+        left = answers.in_short(outcome.failed)
         more = f" {outcome.left} steps had no time." if outcome.left else ""
         msg = f"NOT fully released, it goes on by itself each minute; or run release again: {left}{more}"
         raise UnfinishedError(msg)

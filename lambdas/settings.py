@@ -13,6 +13,7 @@ from lambdas.core.errors import GuardrailError
 from lambdas.core.limits import Ladder, Limit
 from lambdas.core.prices import Override, Pricing
 from lambdas.core.principals import Spared
+from lambdas.core.telling import Telling
 from lambdas.core.windows import Window
 from lambdas.core.work import Choice
 
@@ -55,6 +56,16 @@ class Organization:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveDrill:
+    """The drill in a deployed account: a canary role that counts tokens, which is free, is stopped alone."""
+
+    model: str
+    """A model that supports CountTokens in the home region."""
+    monthly: bool = False
+    """Whether it runs by itself once a month, and not only on demand."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The user's configuration as the functions need it."""
 
@@ -87,7 +98,14 @@ class Settings:
     """None when organization mode is off."""
     arming: ArmingRule = field(default_factory=ArmingRule)
     """Who is armed in peace."""
-
+    telling: Telling = field(default_factory=Telling)
+    """How people are told."""
+    stop_when_silent: bool = False
+    """Whether the account is stopped when the meter has fallen silent."""
+    anomalies_step_down: bool = False
+    """Whether Cost Anomaly Detection steps down; otherwise it only warns."""
+    drill: LiveDrill | None = None
+    """None when there is no canary."""
     inline_deny: bool = False
     """Whether roles without a free policy slot get an inline deny, of a function of its own."""
     gateway_percent: int | None = None
@@ -103,13 +121,22 @@ class Settings:
         """Who is never touched."""
         return Spared(self.exempt, self.exempt_tag)
 
+    @property
+    def canary(self) -> str:
+        """The canary of the live drill as ``role/NAME``; empty when there is none."""
+        return "" if self.drill is None else f"role/{self.prefix}-canary"
+
     def allow_policies(self, account_id: str) -> tuple[str, ...]:
         """Return the ARNs of the policies of detach mode."""
         return tuple(each if each.startswith("arn:") else f"arn:aws:iam::{account_id}:{each}" for each in self.detach)
 
     def tripwire(self, plane: str) -> str:
         """Return the name of the alarm on calls to a plane, ``bedrock`` or ``mantle``; the same in each region."""
-        return f"{self.prefix}-calls-{plane}"
+        return self.alarm(f"calls-{plane}")
+
+    def alarm(self, slug: str) -> str:
+        """Return the name of an alarm, and of the queue of what was not delivered; the same in each region."""
+        return f"{self.prefix}-{slug}"
 
     def to_json(self) -> str:
         """Return what `read` reads."""
@@ -138,6 +165,10 @@ class Settings:
                 **({"inline_deny": True} if self.inline_deny else {}),
                 **({"detach": list(self.detach)} if self.detach else {}),
                 **({"organization": _organization_json(self.organization)} if self.organization else {}),
+                **({"telling": telling} if (telling := self.telling.to_json()) else {}),
+                **({"stop_when_silent": True} if self.stop_when_silent else {}),
+                **({"anomalies_step_down": True} if self.anomalies_step_down else {}),
+                **({"drill": asdict(self.drill)} if self.drill else {}),
                 **({"arming": arming} if (arming := self.arming.to_json()) else {}),
                 "external_anthropic": self.external_anthropic,
                 "assumptions": self.assumptions.to_json(),
@@ -191,6 +222,10 @@ def read(environment: Mapping[str, str]) -> Settings:
             detach=tuple(data.get("detach", ())),
             organization=Organization(data["prefix"], **data["organization"]) if "organization" in data else None,
             arming=ArmingRule.from_json(data.get("arming", {})),
+            telling=Telling.from_json(data.get("telling", {})),
+            stop_when_silent=bool(data.get("stop_when_silent", False)),
+            anomalies_step_down=bool(data.get("anomalies_step_down", False)),
+            drill=LiveDrill(**data["drill"]) if "drill" in data else None,
         )
     except (ValueError, KeyError, TypeError, InvalidOperation) as error:
         msg = f"environment variable {VARIABLE} cannot be read ({error!r}): deploy the stack again"

@@ -6,18 +6,19 @@ The effect always comes first. The mail and the ledger may fail without holding 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
 from typing import Any, Protocol, Self
 
 from lambdas import guardrail, ports
+from lambdas.core import silence, stored
+from lambdas.core.answers import in_short, sayable
 from lambdas.core.errors import GuardrailError, RefusedError
 from lambdas.core.levels import Level, Wanted
-from lambdas.core.limits import Ladder, Verdict
-from lambdas.core.notice import Links, Notice, SpendSummary, StopReport, budget_notice, stop_notice
-from lambdas.core.plan import Goal
+from lambdas.core.limits import Margin, margins
+from lambdas.core.notice import Links, SpendSummary, StopReport, owner_notice, stop_notice
+from lambdas.core.plan import Attach, Goal, Join
 from lambdas.core.scopes import Scope, parse_scope
-from lambdas.core.triggers import parse_budget_message
+from lambdas.telling import Owners
 
 _MAX_RECORDED = 500
 
@@ -57,23 +58,6 @@ class Memory(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetFigures:
-    """USD of the budget's period so far, and the budgeted USD. AWS refreshes them up to three times a day."""
-
-    actual: Decimal
-    budgeted: Decimal
-
-
-class Budget(Protocol):
-    """The budget that confirms its own notifications."""
-
-    name: str
-
-    def figures(self) -> BudgetFigures:
-        """Return what AWS knows now."""
-
-
-@dataclass(frozen=True, slots=True)
 class StopRequest:
     """What a stop is asked for."""
 
@@ -85,11 +69,15 @@ class StopRequest:
     """True when nothing new happened: the brake is only to be kept as it should be."""
     spend: SpendSummary = field(default_factory=SpendSummary)
     by: str = "meter"
-    """``person``, ``meter`` or ``budget``."""
+    """``person``, ``meter``, ``budget`` or ``anomaly``."""
     windows: tuple[str, ...] = ()
     """The windows of the limits that alone call for it; it may end when they roll over."""
     scope: Scope | None = None
     """What is to be stopped alone; None for the whole account."""
+    over: tuple[Margin, ...] = ()
+    """How far the limits are reached that call for it."""
+    reversible_only: bool = False
+    """Whether it rests on a figure that is implausible: then nothing is ended that does not come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +90,12 @@ class Desk:
     links: Links
     go_on: Callable[[dict[str, Any]], None]
     """Asks the stop function to go on where the time ran out."""
+    canary: str = ""
+    """Whose stop is a drill, which tells people and keeps the record itself; empty for nobody's."""
+    again: timedelta = timedelta(hours=1)
+    """What a stop that is kept on brings is mailed no more often."""
+    owners: Owners | None = None
+    """Who is told besides when a role or user is stopped alone; None when nobody is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +107,16 @@ class Result:
     why_not: str = ""
     """Why nothing was done."""
     untold: Mapping[str, str] = field(default_factory=dict)
+
+    def complaint(self, links: Links) -> str:
+        """Return in a line what an error tells of it: what failed, whom it does not reach, what to do by hand."""
+        if self.report is None:
+            return f"Nothing done: {self.why_not}. {in_short(self.untold)}"
+        report = self.report
+        parts = [report.headline, in_short(report.failed)]
+        parts += [f"Out of reach: {in_short(report.uncovered)}"] if report.uncovered else []
+        parts += [f"It is tried again each minute. By hand: {links.by_hand}"] if not report.verified else []
+        return " ".join(each for each in parts if each)
 
     @property
     def in_doubt(self) -> bool:
@@ -158,7 +162,7 @@ def parse_meter_request(event: object) -> StopRequest:
     try:
         level = Level.named(event["level"])
         reason, reassert = event["reason"], event["reassert"]
-        at = datetime.fromisoformat(event["at"])
+        at = stored.moment(event["at"])
         windows = event.get("windows", [])
     except (KeyError, ValueError, TypeError) as error:
         msg = f"a request of the meter that cannot be read ({error!r}): nothing was done; deploy the stack again"
@@ -166,48 +170,41 @@ def parse_meter_request(event: object) -> StopRequest:
     # To keep on what is stopped alone, no level is asked for.
     pointless = level is Level.RELEASED and reassert is not True
     typed = isinstance(reason, str) and isinstance(reassert, bool) and isinstance(windows, list)
-    if pointless or at.tzinfo is None or not typed:
+    if pointless or not typed:
         msg = f"a request of the meter for level {level}, reason {reason!r}: nothing was done"
         raise RefusedError(msg)
     summary = SpendSummary.from_json(event.get("spend"))
-    return StopRequest(level, reason, at, reassert, summary, windows=tuple(map(str, windows)))
+    over = margins(event.get("over"))
+    windows = tuple(map(str, windows))
+    return StopRequest(level, sayable(reason), at, reassert, summary, windows=windows, over=over)
 
 
-def judge_budget_message(
-    text: str,
+def judge_silence(
+    event: object,
     *,
-    at: datetime,
+    now: datetime,
     account_id: str,
-    budget: Budget,
-    ladder: Ladder,
-    tell: Callable[[Notice], None],
-    links: Links,
-) -> StopRequest | None:
-    """Turn a budget notification into a request, or None when it calls for no stop.
+    region: str,
+    prefix: str,
+    state: Callable[[], str | None],
+    left: Callable[[], Mapping[str, Any] | None],
+) -> StopRequest:
+    """Turn the event of the heartbeat alarm into a request to stop: nobody counts what is spent.
 
-    The message is only a reason to ask the budget itself; what the budget answers is judged by the ladder, so a
-    forged or repeated message can do no more than have AWS asked again. Raises RefusedError for a message about
-    something else, and whatever the budget raises: then the call is tried again and its alarm fires.
+    The event is only a reason to look: ``state`` asks CloudWatch how the alarm stands, ``left`` the ledger what the
+    meter left for its next tick (None: it never ran). Raises RefusedError for any other event, and when they say that
+    the meter is not silent; what does not answer is no reason to let spending go on unseen.
     """
-    claim = parse_budget_message(text, account_id=account_id, budget_name=budget.name)
-    figures = budget.figures()
-    verdict = ladder.verdict(figures.actual * 100 / figures.budgeted)
-    level = Level.for_verdict(verdict)
-    if level > Level.RELEASED:
-        return StopRequest(
-            level,
-            f"AWS Budgets: ${figures.actual:.2f} of ${figures.budgeted:.2f} this month ({budget.name})",
-            at,
-            by="budget",
-        )
-    if verdict is Verdict.WARN or claim.alert_type == "FORECASTED":
-        tell(budget_notice(figures.actual, figures.budgeted, claim.alert_type or "actual", links))
-        return None
-    msg = (
-        f"budget notification not confirmed: {budget.name} stands at ${figures.actual:.2f} of "
-        f"${figures.budgeted:.2f}, below every rung; nothing was done"
-    )
-    raise RefusedError(msg)
+    rang = silence.parse(event, account_id=account_id, region=region, prefix=prefix)
+    unconfirmed: dict[str, str] = {}
+    now_at: list[str | None] = [None]
+    before: list[Mapping[str, Any] | None] = [{}]
+    _attempt("CloudWatch", lambda: now_at.append(state()), unconfirmed)
+    _attempt("the ledger", lambda: before.append(left()), unconfirmed)
+    silence.refuse_unless_silent(now_at[-1], before[-1], now)
+    why = "".join(f"; {who} could not confirm it ({error})" for who, error in unconfirmed.items())
+    reason = f"the meter has fallen silent: {rang.alarm} rings since {rang.at:%Y-%m-%d %H:%M:%S} UTC{why}"
+    return StopRequest(Level.STOP, reason, rang.at, by=silence.BY)
 
 
 _AT_IT = timedelta(minutes=2)
@@ -226,13 +223,19 @@ def carry_out(request: StopRequest, desk: Desk, now: datetime, *, enforce: bool)
         (level, before), alone = _still_wanted(request, desk), _alone(desk.memory, untold)
         if level is Level.RELEASED and not (request.reassert and alone):
             return Result(None, why_not=_RELEASED, untold=untold if request.reassert else {})
+        ends_work = _ends_work(request, before)
+        if request.reversible_only and enforce and not _kept_harmless(request, before, desk.memory, untold):
+            # A stop nobody remembers as such would have its work ended by whoever keeps it on.
+            level = min(level, Level.STEP_DOWN)
 
         def switched(at: Level) -> bool:
             if enforce and not request.reassert:
-                _attempt("remember what is wanted", lambda: _remember(request, at, desk.memory), untold)
+                harmless = at is Level.STOP and not ends_work
+                remember = partial(_remember, request, at, desk.memory, reversible_only=harmless)
+                _attempt("remember what is wanted", remember, untold)
             return turn.may_hold()
 
-        goal = Goal(level, alone)
+        goal = Goal(level, alone, ends_work)
         report = guardrail.stop(goal, request.reason, desk.tools, enforce=enforce, switched=switched)
     overruled = report.enforced and _overruled(request, report, desk, untold, alone, before)
     return _finish(request, report, desk, now, untold, overruled=overruled)
@@ -345,19 +348,80 @@ def _finish(
     """Tell people, write the record: what failed of it is in the result."""
     if report.left and report.enforced and not overruled:
         _attempt("go on", lambda: desk.go_on(_continuation(request, report)), untold)
-    body = _record(report)
-    news = _is_news(request, report, body, desk.memory, now)
-    if news:
+    body = _record(request, report)
+    drilled = request.scope is not None and str(request.scope) == desk.canary
+    news = not drilled and _is_news(request, report, body, desk.memory, now)
+    did, last = bool(report.done), _last(desk.memory) if news else None
+    waits = news and _waits(request, report, body, last, now, desk.again)
+    if last is not None and last.get("mailed") is False and report.enforced and _is_again(request, report, last):
+        # What was done while a mail had to wait is in the next one.
+        body["done"] = [*last.get("done", ()), *body["done"]][-_MAX_RECORDED:]
+        report = replace(report, done=(*last.get("done", ()), *report.done))
+    if news and not waits:
         spend = request.spend
         reason = f"{report.reason} ({_RELEASED}: what can be put back is being put back)" if overruled else ""
         notice = stop_notice(replace(report, reason=reason) if reason else report, spend, desk.links)
         _attempt("mail", lambda: desk.post.send(notice), untold)
-    if news or not request.reassert:
-        body |= {"mailed": "mail" not in untold, "at": now.isoformat()}
+    if request.scope is not None and report.enforced and not (drilled or overruled or request.reassert):
+        _tell_owner(request, request.scope, report, desk, untold)
+    if (news and (did or not waits)) or not (request.reassert or drilled):
+        body |= {"mailed": "mail" not in untold and not waits, "at": now.isoformat(), "asked": request.at.isoformat()}
+        body["told_at"] = _told_at(request, report, last, now, mailed=news and body["mailed"])
         _attempt("ledger", lambda: desk.memory.record("stop", now, body), untold)
     if overruled:
         return Result(None, why_not=_RELEASED, untold=untold)
     return Result(report, untold=untold)
+
+
+def _last(memory: Memory) -> Mapping[str, Any] | None:
+    try:
+        return memory.last("stop")
+    except GuardrailError:
+        return None
+
+
+def _is_again(request: StopRequest, report: StopReport, last: Mapping[str, Any]) -> bool:
+    """Tell whether a run is about the stop that was recorded last: it is kept on, tried again, or would be the same."""
+    would = not report.enforced and last.get("enforced") is False and last.get("level") == str(report.level)
+    same = {each.limit for each in request.over} <= {each.limit for each in margins(last.get("over"))}
+    again = would and last.get("by") == request.by and same
+    return request.reassert or last.get("asked") == request.at.isoformat() or again
+
+
+def _waits(
+    request: StopRequest,
+    report: StopReport,
+    body: Mapping[str, Any],
+    last: Mapping[str, Any] | None,
+    now: datetime,
+    again: timedelta,
+) -> bool:
+    """Tell whether a mail has to wait.
+
+    Never the first one of a stop, nor the one after a mail that did not go out, nor one with something new in it.
+    """
+    if last is None or not _is_again(request, report, last) or _has_new(body, last, now):
+        return False
+    told_at = _moment(last, "told_at")
+    # A clock that was ahead must not keep it silent.
+    return told_at is not None and timedelta(0) <= now - told_at < again
+
+
+def _told_at(
+    request: StopRequest, report: StopReport, last: Mapping[str, Any] | None, now: datetime, *, mailed: bool
+) -> str | None:
+    """Return when people were last mailed about this stop; another one's mail does not count."""
+    if mailed:
+        return now.isoformat()
+    return None if last is None or not _is_again(request, report, last) else last.get("told_at")
+
+
+def _tell_owner(request: StopRequest, scope: Scope, report: StopReport, desk: Desk, untold: dict[str, str]) -> None:
+    if desk.owners is not None and str(scope) not in report.uncovered:
+        whom, reason = desk.owners.whom, request.reason
+        desk.owners.tell(
+            (scope,), lambda who: owner_notice(str(who), reason, stopped=True, by=request.by, whom=whom), untold
+        )
 
 
 _NEW_FAILURE_AFTER = timedelta(minutes=10)
@@ -377,14 +441,52 @@ def _is_news(request: StopRequest, report: StopReport, body: Mapping[str, Any], 
         return not request.reassert
     if last is None:
         return not request.reassert
+    return last.get("mailed") is False or _has_new(body, last, now)
+
+
+def _has_new(body: Mapping[str, Any], last: Mapping[str, Any], now: datetime) -> bool:
+    """Tell whether somebody is out of reach who was not at the last record, or something new has failed for a while."""
     before = {*last.get("failed", ()), *last.get("not_stopped", ())}
-    if last.get("mailed") is False or not body["not_stopped"].keys() <= before:
+    if not body["not_stopped"].keys() <= before:
         return True
-    at = datetime.fromisoformat(last["at"]) if "at" in last else now
-    return not body["failed"].keys() <= before and now - at >= _NEW_FAILURE_AFTER
+    return not body["failed"].keys() <= before and now - (_moment(last, "at") or now) >= _NEW_FAILURE_AFTER
 
 
-def _remember(request: StopRequest, level: Level, memory: Memory) -> None:
+def _moment(record: Mapping[str, Any], key: str) -> datetime | None:
+    """Return a moment of a record; None where it has none that can be read: no mail is held up by that."""
+    try:
+        return stored.moment(record[key])
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _ends_work(request: StopRequest, before: Wanted | None) -> bool | None:
+    """Tell whether a stop may end what nothing brings back; None when that is not known. ``before`` is the last word.
+
+    It may once anybody who is to be believed has called for a stop since the last release; to keep on what IAM alone
+    knows of is to keep on a stop by hand. An implausible figure never does, however often that stop is kept on or a
+    step-down is asked for meanwhile.
+    """
+    if request.level is Level.STOP and not (request.reassert or request.reversible_only):
+        return True
+    if before is None:
+        return None
+    return not before.reversible_only and (before.level is Level.STOP or request.reassert)
+
+
+def _kept_harmless(request: StopRequest, before: Wanted | None, memory: Memory, untold: dict[str, str]) -> bool:
+    """Keep that a stop ends no work before it is brought about, unlike other words; tell whether that is known."""
+    if request.level < Level.STOP or (before is not None and before.level is Level.STOP):
+        return True
+    # Whoever asked for less meanwhile is overruled, and not later than this.
+    at = max(request.at, before.at) if before is not None and before.at is not None else request.at
+    word = Wanted(Level.STOP, at, request.by, reversible_only=True)
+    kept: list[bool] = []
+    _attempt("remember that this stop ends no work", lambda: kept.append(memory.want(word, at)), untold)
+    return kept == [True]
+
+
+def _remember(request: StopRequest, level: Level, memory: Memory, *, reversible_only: bool = False) -> None:
     """Keep what is wanted as soon as it holds for all who are armed: the rest takes minutes, and may die."""
     if request.scope is not None:
         memory.stop_alone(str(request.scope), request.reason, request.at)
@@ -392,7 +494,7 @@ def _remember(request: StopRequest, level: Level, memory: Memory) -> None:
     windows = request.windows
     if windows:
         windows = _windows(memory.wanted(), request)
-    memory.want(Wanted(level, request.at, request.by, windows), request.at)
+    memory.want(Wanted(level, request.at, request.by, windows, reversible_only=reversible_only), request.at)
 
 
 def _windows(before: Wanted, request: StopRequest) -> tuple[str, ...]:
@@ -427,10 +529,13 @@ def _still_wanted(request: StopRequest, desk: Desk) -> tuple[Level, Wanted | Non
     return level, wanted
 
 
-def _record(report: StopReport) -> dict[str, Any]:
+def _record(request: StopRequest, report: StopReport) -> dict[str, Any]:
     return {
         "level": str(report.level),
         "reason": report.reason,
+        "by": request.by,
+        "over": [each.to_json() for each in request.over],
+        "principals": report.armed + sum(isinstance(each, Attach | Join) for each in report.steps),
         "enforced": report.enforced,
         "before": dict(report.before),
         # An item of the table holds 400 KB; the log has all of them.

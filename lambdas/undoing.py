@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from lambdas.core import plan as plans
+from lambdas.core.budget_action import READY, next_execution
 from lambdas.core.errors import AwsCallError, GuardrailError, UnfinishedError
 from lambdas.core.levels import Level
 from lambdas.core.levers import Remembered
-from lambdas.core.plan import Detach, Leave, Restore, Step, Switch, Widen
+from lambdas.core.plan import Ask, Detach, Leave, Restore, Step, Switch, Widen
 from lambdas.core.scopes import Scope
-from lambdas.ports import Book, Outcome, ReleaseTools
-from lambdas.trying import VERIFY_PAUSES, gather, try_all
+from lambdas.ports import Book, NativeStop, Outcome, ReleaseTools
+from lambdas.trying import VERIFY_PAUSES, gather, no_time, try_all
+
+NATIVE_PAUSES = (2.0, 4.0, 8.0, 16.0)
+"""Seconds to wait for AWS Budgets, which does what it is asked for afterwards."""
 
 
 def release(tools: ReleaseTools, *, account: bool, alone: Sequence[Scope] = ()) -> Outcome:
@@ -48,6 +52,8 @@ def release(tools: ReleaseTools, *, account: bool, alone: Sequence[Scope] = ()) 
         _leave(arn, whom, tools, outcome)
     if account:
         _put_back(tools, outcome)
+        if tools.native is not None:
+            _undo_natively(tools.native, tools, outcome)
     _verify_release(tools, outcome, to_leave, account=account)
     return outcome
 
@@ -87,6 +93,43 @@ def _put_back(tools: ReleaseTools, outcome: Outcome) -> None:
             )
     steps = [Restore(each.held) for each in remembered if each.held.lever in levers]
     try_all(steps, restore, outcome, tools.pace)
+
+
+def _undo_natively(native: NativeStop, tools: ReleaseTools, outcome: Outcome) -> None:
+    """Have AWS Budgets take off what it attached, and be ready again: else it would not stop again this month."""
+    for pause in (*NATIVE_PAUSES, None):
+        status = gather(outcome, "ask AWS Budgets how its own stop stands", native.status)
+        if status == READY:
+            _name_who_is_left(native, outcome)
+        if status is None or status == READY:
+            return
+        if (execution := next_execution(status)) is not None:
+            failed = len(outcome.failed)
+            try_all([Ask(execution)], partial(_ask, native), outcome, tools.pace)
+            if len(outcome.failed) > failed:
+                return
+        if pause is None or no_time(tools.pace):
+            break
+        tools.pace.pause(pause)
+    outcome.failed["AWS Budgets' own stop"] = f"is at {status}, not yet {READY}; gone on with at the next minute"
+
+
+def _name_who_is_left(native: NativeStop, outcome: Outcome) -> None:
+    """Name who is still denied although the action is ready: whether AWS takes it off at a new period is not known."""
+    for holder in sorted(gather(outcome, "ask IAM whom AWS Budgets' deny is on", native.holders) or ()):
+        kind, _, name = holder.partition("/")
+        outcome.failed[f"AWS Budgets' deny on {holder}"] = (
+            f"is on although its action is ready: aws iam detach-{kind}-policy --{kind}-name {name} --policy-arn "
+            "the one that ends in -budget-stop"
+        )
+
+
+def _ask(native: NativeStop, step: Step) -> Step:
+    if not isinstance(step, Ask):
+        msg = f"AWS Budgets is only asked: {step}"
+        raise TypeError(msg)
+    native.execute(step.execution)
+    return step
 
 
 def _remembered(book: Book, outcome: Outcome) -> Sequence[Remembered]:

@@ -1,9 +1,10 @@
 """Composition: from the environment of a function to the objects it works with. Clients are made when first used."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache, cached_property, partial
@@ -25,21 +26,34 @@ from lambdas.core.levers import Held, Lever
 from lambdas.core.notice import Links
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_iam import IAMClient
 
+    from lambdas.accounting import AccountingTools
     from lambdas.arming import ArmingTools, DisarmTools
+    from lambdas.aws.budget_action import BudgetAction
     from lambdas.aws.budgets import Budget
     from lambdas.aws.cloudformation import OwnStack
     from lambdas.aws.dynamodb import LedgerTable
     from lambdas.aws.functions import Writer
     from lambdas.aws.inline_writer import InlineDeny
+    from lambdas.aws.own_usage import Asked
+    from lambdas.aws.schemas import TestEvents
+    from lambdas.budgeting import BillTools
+    from lambdas.core.health import Expected
     from lambdas.core.iam_events import Ours
     from lambdas.core.prices import PriceTable
+    from lambdas.core.scopes import Scope
     from lambdas.crosschecking import CrossCheckTools
+    from lambdas.digesting import DigestTools
+    from lambdas.drilling import DrillTools
     from lambdas.installing import InstallTools
     from lambdas.metering import MeterTools
+    from lambdas.planning import Planned
     from lambdas.repricing import RepricingTools
     from lambdas.stocktaking import StockTools
+    from lambdas.telling import Owners
+    from lambdas.watching import WatchTools
 
 
 class Deadline(Protocol):
@@ -111,7 +125,13 @@ class Wiring:
     @cached_property
     def post(self) -> NoticeTopic:
         """The mail."""
-        return NoticeTopic(boto3.client("sns", config=QUICK), self._variable("NOTICE_TOPIC_ARN"))
+        return NoticeTopic(
+            boto3.client("sns", config=QUICK),
+            self._variable("NOTICE_TOPIC_ARN"),
+            lambda: datetime.now(UTC),
+            chat_arn=self._environment.get("CHAT_TOPIC_ARN", ""),
+            escalation_arn=self._environment.get("ESCALATION_TOPIC_ARN", ""),
+        )
 
     @cached_property
     def ledger(self) -> "LedgerTable":
@@ -122,12 +142,36 @@ class Wiring:
         return LedgerTable(boto3.client("dynamodb", config=QUICK), self._variable("LEDGER_TABLE"))
 
     @cached_property
-    def budget(self) -> "Budget":
-        """The budget of the stack."""
+    def budgets(self) -> "tuple[Budget, ...]":
+        """The budgets of the stack: of the month, and where one is configured of the day."""
         from lambdas.aws.budgets import Budget  # noqa: PLC0415 - only where it is used
+        from lambdas.core.windows import Window  # noqa: PLC0415
 
         client = boto3.client("budgets", config=self._config)
-        return Budget(client, account_id=self.account_id, name=self._variable("BUDGET_NAME"))
+        names = {Window.MONTH: self._variable("BUDGET_NAME"), Window.DAY: self._environment.get("DAILY_BUDGET_NAME")}
+        return tuple(
+            Budget(client, account_id=self.account_id, name=name, window=window)
+            for window, name in names.items()
+            if name
+        )
+
+    @property
+    def _bill_tools(self) -> "BillTools":
+        """What the bill's word is judged with."""
+        from lambdas.budgeting import BillTools  # noqa: PLC0415 - only the stop function hears of the bill
+
+        return BillTools(
+            account_id=self.account_id,
+            budgets=self.budgets,
+            ladder=self.settings.budget,
+            # A ledger that is missing makes no figure true or false.
+            memory=Late(lambda: self.ledger),
+            tell=self.post.send,
+            links=self.links,
+            monitor_arn=self._environment.get("ANOMALY_MONITOR_ARN", ""),
+            least_usd=Decimal(self._environment.get("ANOMALY_USD", "0")),
+            steps_down=self.settings.anomalies_step_down,
+        )
 
     @cached_property
     def links(self) -> Links:
@@ -145,6 +189,19 @@ class Wiring:
         )
 
     @cached_property
+    def _owners(self) -> "Owners | None":
+        """Who is told when a role or user is stopped alone, where the configuration says how."""
+        telling = self.settings.telling
+        if not (telling.owner_tag and telling.sender):
+            return None
+        from lambdas.aws.ses import OwnerMail  # noqa: PLC0415 - only where the configuration asks for it
+        from lambdas.telling import Owners  # noqa: PLC0415
+
+        post: OwnerMail = Late(lambda: OwnerMail(boto3.client("sesv2", config=QUICK), telling.sender))  # type: ignore[assignment]
+        whom = f"whoever runs the spend guardrail of AWS account {self.account_id}"
+        return Owners(telling.owner_tag, self.account, post, whom)
+
+    @cached_property
     def _client_in(self) -> Callable[[str, str], Any]:
         """Return the client of a service in a region, the same one each time. Safe to use side by side."""
         making = Lock()
@@ -159,6 +216,49 @@ class Wiring:
                 return made(service, region)
 
         return client
+
+    @cached_property
+    def _asked(self) -> "Asked":
+        from lambdas.aws.own_usage import Asked  # noqa: PLC0415 - only what reads metrics counts what that costs
+
+        return Asked()
+
+    @cached_property
+    def _cloudwatch_in(self) -> "Callable[[str], CloudWatchClient]":
+        """Return CloudWatch's client of a region; what is asked by it is counted. Not safe side by side."""
+        return cache(lambda region: self._asked.of(boto3.client("cloudwatch", region_name=region, config=self._config)))
+
+    def count_asked(self, now: datetime) -> None:
+        """Keep the count of what CloudWatch was asked for since the last time, so that the own cost is known."""
+        from lambdas.accounting import keep_count  # noqa: PLC0415 - likewise
+
+        self._asked.add(-keep_count(self._asked.count, self.ledger.count, now))
+
+    def account_for_itself(self, now: datetime) -> list[str]:
+        """Keep what the guardrail itself has cost; return in words what was not kept."""
+        from lambdas.accounting import keep_own_cost  # noqa: PLC0415 - likewise
+        from lambdas.measuring import tried  # noqa: PLC0415
+
+        problems: list[str] = []
+        tried(lambda: keep_own_cost(now, self._accounting_tools), problems)
+        self.count_asked(now)
+        return problems
+
+    @property
+    def _accounting_tools(self) -> "AccountingTools":
+        from lambdas.accounting import AccountingTools  # noqa: PLC0415 - only the inventory accounts
+        from lambdas.aws.own_usage import OwnUsage  # noqa: PLC0415
+        from lambdas.core.iam_events import REGION  # noqa: PLC0415
+
+        home = self._variable("AWS_REGION")
+        return AccountingTools(
+            usage=OwnUsage(
+                self._cloudwatch_in, home=home, prefix=self.settings.prefix, table=self._variable("LEDGER_TABLE")
+            ),
+            ledger=self.ledger,
+            regions=tuple(sorted({home, REGION, *self.settings.watched})),
+            encrypted="ENCRYPTED" in self._environment,
+        )
 
     @cached_property
     def _discovered(self) -> tuple[tuple[str, ...], str]:
@@ -281,7 +381,24 @@ class Wiring:
             log=_log_held,
             pace=_pace(context),
         )
-        return stopping.Desk(tools, post, ledger, self.links, self._ask_for_stop)
+        telling, canary = self.settings.telling, self.settings.canary
+        return stopping.Desk(tools, post, ledger, self.links, self._ask_for_stop, canary, telling.again, self._owners)
+
+    @property
+    def _native_stop(self) -> "BudgetAction | None":
+        """The action by which AWS Budgets stops by itself, where there is one."""
+        action_id = self._environment.get("BUDGET_ACTION_ID")
+        if not action_id:
+            return None
+        from lambdas.aws.budget_action import BudgetAction  # noqa: PLC0415 - only where the configuration asks for it
+
+        client = boto3.client("budgets", config=self._config)
+        name = self._variable("BUDGET_NAME")
+        # As the stack names it: `stacks.budget.NativeStop`.
+        policy = f"arn:aws:iam::{self.account_id}:policy{self.settings.own_path}{self.settings.prefix}-budget-stop"
+        return BudgetAction(
+            client, self._iam, account_id=self.account_id, budget_name=name, action_id=action_id, policy_arn=policy
+        )
 
     def release_desk(self, context: Deadline) -> releasing.ReleaseDesk:
         """Return what a release is carried out with, in the time there is."""
@@ -291,6 +408,7 @@ class Wiring:
             book=self.ledger,
             writer=lambda: self.writer,
             pace=_pace(context),
+            native=self._native_stop,
         )
         return releasing.ReleaseDesk(
             tools,
@@ -299,7 +417,58 @@ class Wiring:
             self.links,
             self.account_id,
             self._ask_for_stop,
+            self.settings.canary,
+            self.settings.limits,
+            self.settings.telling.again,
+            self._owners,
         )
+
+    def drill_tools(self, context: Deadline) -> "DrillTools":
+        """Return what the live drill needs, in the time there is. Raises RefusedError where none is configured."""
+        from lambdas.aws.calls import ONCE  # noqa: PLC0415 - only the drill function drills
+        from lambdas.aws.canary import ByHand, Canary  # noqa: PLC0415
+        from lambdas.core.errors import RefusedError  # noqa: PLC0415
+        from lambdas.drilling import DrillTools  # noqa: PLC0415
+
+        if self.settings.drill is None:
+            msg = "there is no canary to drill with: set [live_drill] in guardrail.toml and deploy"
+            raise RefusedError(msg)
+        prefix, model = self.settings.prefix, self.settings.drill.model
+        partition = self._variable("BRAKE_POLICY_ARN").split(":")[1]
+        canary = Canary(
+            boto3.client("sts", config=self._config),
+            lambda keys: boto3.client(
+                "bedrock-runtime",
+                aws_access_key_id=keys["AccessKeyId"],
+                aws_secret_access_key=keys["SecretAccessKey"],
+                aws_session_token=keys["SessionToken"],
+                config=ONCE,
+            ),
+            role_arn=f"arn:{partition}:iam::{self.account_id}:{self.settings.canary}",
+            model=model,
+        )
+        return DrillTools(
+            who=self.settings.canary,
+            model=model,
+            region=self._variable("AWS_REGION"),
+            reaction=self.settings.reaction,
+            canary=canary,
+            by_hand=ByHand(boto3.client("lambda", config=WAITING), kill=f"{prefix}-kill", release=f"{prefix}-release"),
+            brake=self.brake,
+            ledger=self.ledger,
+            send=self.post.send,
+            links=self.links,
+            clock=time.monotonic,
+            pace=_pace(context),
+        )
+
+    @property
+    def test_events(self) -> "TestEvents":
+        """Where the console keeps the test events of our functions."""
+        from lambdas.aws.schemas import TestEvents  # noqa: PLC0415 - only a deployment shares them
+
+        # A region without the service is no reason to wait for minutes.
+        return TestEvents(boto3.client("schemas", config=QUICK))
 
     @property
     def own_stack(self) -> "OwnStack":
@@ -329,10 +498,9 @@ class Wiring:
         from lambdas.core.pace import Bounds  # noqa: PLC0415
         from lambdas.measuring import Gauge  # noqa: PLC0415
         from lambdas.metering import MeterTools  # noqa: PLC0415
+        from lambdas.telling import Ways  # noqa: PLC0415
 
-        metrics = TokenMetrics(
-            cache(lambda region: boto3.client("cloudwatch", region_name=region, config=self._config))
-        )
+        metrics = TokenMetrics(self._cloudwatch_in)
         return MeterTools(
             gauge=Gauge(metrics, self.ledger, *self.prices),
             ledger=self.ledger,
@@ -346,9 +514,28 @@ class Wiring:
             ask_for_release=ReleaseFunction(
                 boto3.client("lambda", config=self._config), self._variable("RELEASE_FUNCTION")
             ).ask,
-            send=self.post.send,
+            ways=Ways(self.settings.telling, self.post.send, self.post.escalate, self.ledger.note),
             dear=dear_model_patterns(self.prices[0], self.settings.step_down_output_usd),
             exempt=self._exempt,
+        )
+
+    @cached_property
+    def digest_tools(self) -> "DigestTools":
+        """What the digest needs."""
+        from lambdas.aws.cloudwatch import TokenMetrics  # noqa: PLC0415 - only those who measure need it
+        from lambdas.digesting import DigestTools  # noqa: PLC0415 - only the digest tells how it goes
+
+        return DigestTools(
+            usage=TokenMetrics(
+                cache(lambda region: boto3.client("cloudwatch", region_name=region, config=self._config))
+            ),
+            ledger=self.ledger,
+            prices=lambda: self.prices,
+            regions=self.settings.regions,
+            limits=self.settings.limits,
+            telling=self.settings.telling,
+            links=self.links,
+            send=self.post.send,
         )
 
     @property
@@ -432,7 +619,7 @@ class Wiring:
         return StockTools(
             stock=Stock(
                 cache(lambda region: boto3.client("bedrock", region_name=region, config=self._config)),
-                cache(lambda region: boto3.client("cloudwatch", region_name=region, config=self._config)),
+                self._cloudwatch_in,
                 lambda: boto3.client("ec2", config=self._config),
             ),
             ledger=self.ledger,
@@ -503,23 +690,131 @@ class Wiring:
         document = inline_document(document_settings(self.settings))
         return InlineDeny(self._iam, policy_name(self.settings.prefix), document)
 
-    def budget_request(self, text: str, at: datetime) -> stopping.StopRequest | None:
-        """Judge a budget notification that was sent at a moment."""
-        return stopping.judge_budget_message(
-            text,
-            at=at,
+    def budget_request(self, messages: Sequence[tuple[str, datetime]], now: datetime) -> stopping.StopRequest | None:
+        """Judge budget notifications, each with when it was sent."""
+        from lambdas.budgeting import judge_budget_messages  # noqa: PLC0415 - the kill path needs no bill
+
+        return judge_budget_messages(messages, self._bill_tools, now)
+
+    def anomaly_request(self, event: Mapping[str, Any], now: datetime) -> stopping.StopRequest | None:
+        """Judge an event of Cost Anomaly Detection."""
+        from lambdas.budgeting import judge_anomaly  # noqa: PLC0415 - likewise
+
+        return judge_anomaly(event, self._bill_tools, now)
+
+    def silence_request(self, event: object, now: datetime) -> stopping.StopRequest:
+        """Judge the event of the heartbeat alarm."""
+        from lambdas.aws.alarms import Alarms  # noqa: PLC0415 - only where it is used
+        from lambdas.core.errors import RefusedError  # noqa: PLC0415
+        from lambdas.core.silence import alarm_name  # noqa: PLC0415
+
+        if not self.settings.stop_when_silent:
+            msg = 'a silent meter is told of and stops nobody, unless alarms.silent_meter = "stop" in guardrail.toml'
+            raise RefusedError(msg)
+        region, name = self._variable("AWS_REGION"), alarm_name(self.settings.prefix)
+
+        def state() -> str | None:
+            found = Alarms(partial(self._client_in, "cloudwatch")).found(region, [name])[name]
+            return None if found is None else found.state
+
+        def left() -> Mapping[str, Any] | None:
+            memory = self.ledger.memory(now)
+            # What cannot be read is there all the same.
+            return memory.watch if memory.watch is not None or not memory.watch_mark else {}
+
+        return stopping.judge_silence(
+            event,
+            now=now,
             account_id=self.account_id,
-            budget=self.budget,
-            ladder=self.settings.budget,
-            tell=self.post.send,
-            links=self.links,
+            region=region,
+            prefix=self.settings.prefix,
+            state=state,
+            left=left,
         )
+
+    @cached_property
+    def watch_tools(self) -> "WatchTools":
+        """What the self-watch needs."""
+        from lambdas.aws.alarms import Alarms  # noqa: PLC0415 - only the watch function looks at the guardrail itself
+        from lambdas.aws.budget_watch import BudgetWatch  # noqa: PLC0415
+        from lambdas.aws.deployed import Deployed  # noqa: PLC0415
+        from lambdas.aws.own_functions import OwnFunctions  # noqa: PLC0415
+        from lambdas.aws.queues import Queues  # noqa: PLC0415
+        from lambdas.aws.quotas import Quotas  # noqa: PLC0415
+        from lambdas.aws.rules import Rules  # noqa: PLC0415
+        from lambdas.aws.subscriptions import Subscriptions  # noqa: PLC0415
+        from lambdas.aws.trails import Trails  # noqa: PLC0415
+        from lambdas.watching import WatchTools  # noqa: PLC0415
+
+        named = {
+            "the notices topic": "NOTICE_TOPIC_ARN",
+            "the topic of chat": "CHAT_TOPIC_ARN",
+            "the topic of those told when nobody acts": "ESCALATION_TOPIC_ARN",
+        }
+        topics = {words: arn for words, name in named.items() if (arn := self._environment.get(name, ""))}
+        expected = self._expected
+        return WatchTools(
+            ours=self._ours,
+            home=self._variable("AWS_REGION"),
+            expected=expected,
+            topics=topics,
+            also_ours=(
+                self._variable("LEDGER_TABLE"),
+                *(each.rpartition(":")[2] for each in topics.values()),
+                *(each.name for each in expected.budgets),
+                *expected.reserved,
+            ),
+            parts=Deployed(partial(self._client_in, "cloudformation")).parts,
+            rule=Rules(partial(self._client_in, "events")).found,
+            alarms=Alarms(partial(self._client_in, "cloudwatch")).found,
+            waiting=Queues(partial(self._client_in, "sqs")).waiting,
+            subscriptions=Subscriptions(boto3.client("sns", config=self._config)).found,
+            budget=BudgetWatch(boto3.client("budgets", config=self._config), self.account_id).found,
+            trails=Trails(partial(self._client_in, "cloudtrail")),
+            auto_management=Quotas(boto3.client("service-quotas", config=self._config)).auto_management,
+            functions=OwnFunctions(boto3.client("lambda", config=self._config)),
+            ledger=self.ledger,
+            links=self.links,
+            send=self.post.send,
+        )
+
+    @property
+    def _expected(self) -> "Expected":
+        """What the guardrail consists of. Raises SettingsError."""
+        from lambdas.core.health import Expected  # noqa: PLC0415 - only the watch function asks
+
+        text = self._variable("DEPLOYED")
+        try:
+            return Expected.from_json(json.loads(text))
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+            msg = f"environment variable DEPLOYED cannot be read ({error!r}): deploy the stack again"
+            raise settings.SettingsError(msg) from error
+
+    def plan(self, scope: "Scope | None", context: Deadline) -> "Planned":
+        """Tell what a kill would do now, in the time there is; nothing is written."""
+        from lambdas.planning import Unasked, plan  # noqa: PLC0415 - only the status function plans
+
+        def levers() -> Sequence[Lever]:
+            organization = self.settings.organization
+            if organization is None:
+                return self._levers
+            what = f"SCP {organization.policy_name} on {organization.target}"
+            why = "attached by a kill where it is not; who may look may attach it, so this function may not"
+            return [Unasked(each.name, what, why) if each.name == "scp" else each for each in self._levers]
+
+        return plan(scope, replace(self.desk(context).tools, levers=levers))
 
     def status(self) -> dict[str, Any]:
         """Tell how everything stands."""
         from lambdas.reporting import status  # noqa: PLC0415 - only the status function reports
 
         return status(self.brake, self.account, self.ledger, self.settings, datetime.now(UTC))
+
+    def widget(self, theme: str, *, endpoint: str) -> str:
+        """Draw how everything stands, for a dashboard; ``endpoint`` is the function to call for a fresh one."""
+        from lambdas.core.widget import widget  # noqa: PLC0415 - likewise
+
+        return widget(self.status(), datetime.now(UTC), self.links, theme=theme, endpoint=endpoint)
 
 
 def _pace(context: Deadline) -> ports.Pace:

@@ -3,7 +3,6 @@
 from aws_cdk import CustomResource, Duration, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from lambdas.core.brake_documents import deny_document, digest, documents
@@ -12,7 +11,7 @@ from lambdas.core.prices import PriceTable
 from lambdas.handlers import install
 from lambdas.installing import document_settings
 from lambdas.settings import VARIABLE, Settings
-from stacks.functions import GuardrailFunction
+from stacks.functions import Faults, GuardrailFunction
 from stacks.grants import Reach
 
 
@@ -32,7 +31,7 @@ class Brake(Construct):
         settings_text: str,
         ledger: dynamodb.ITable,
         code: lambda_.Code,
-        alarm_topic: sns.ITopic,
+        faults: Faults,
     ) -> None:
         """Make the writer and what it writes."""
         super().__init__(scope, construct_id)
@@ -48,6 +47,7 @@ class Brake(Construct):
             settings.exempt,
             deny_arn=self.deny_arn,
             ledger_arn=ledger.table_arn,
+            key_arn=ledger.encryption_key.key_arn if ledger.encryption_key else "",
         )
         us = f"{stack.stack_name} in {stack.region}"
         self.writer = GuardrailFunction(
@@ -68,7 +68,7 @@ class Brake(Construct):
             },
             role_path=settings.own_path,
             timeout=Duration.minutes(14),
-            alarm_topic=alarm_topic,
+            faults=faults,
         )
         asked, prices = document_settings(settings), PriceTable.load(pricing=settings.pricing)
         self.policies = CustomResource(

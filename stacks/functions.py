@@ -1,21 +1,29 @@
-"""A function of the guardrail: its own role, its own log group, an alarm on its errors."""
+"""A function of the guardrail: its own role, its own log group, alarms on its errors and throttles."""
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 
 from aws_cdk import Duration, RemovalPolicy, Stack
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
-from constructs import Construct, IDependable
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from stacks.acknowledged import AWS_OWNED_KEY, WILDCARDS, acknowledge, acknowledge_wildcards, skip
+from stacks.alarms import FunctionAlarms
+from stacks.grants import sid_of
 
 _INLINE, _MANAGED = 9000, 5000
 """Characters to fill policies with. IAM takes 10,240 in the inline policies of a role and 6,144 in a managed one, both
 with the ARNs that are only known when the stack is deployed."""
+
+
+_WHY = {sid_of(on): why for on, why in WILDCARDS.items()}
 
 
 def _packed(stack: Stack, statements: Sequence[iam.PolicyStatement]) -> list[list[iam.PolicyStatement]]:
@@ -30,6 +38,23 @@ def _packed(stack: Stack, statements: Sequence[iam.PolicyStatement]) -> list[lis
         packs[-1].append(each)
         room -= size
     return packs
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Where it is told that a function failed, and where what it failed on is kept."""
+
+    topic: sns.ITopic
+    undelivered: sqs.IQueue
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How Lambda goes on with an asynchronous call that failed, and with one it cannot run yet."""
+
+    times: int = 0
+    within: Duration | None = None
+    """Six hours if it is not said."""
 
 
 class GuardrailFunction(Construct):
@@ -47,15 +72,15 @@ class GuardrailFunction(Construct):
         environment: Mapping[str, str],
         role_path: str,
         timeout: Duration,
-        alarm_topic: sns.ITopic,
+        faults: Faults,
         function_name: str | None = None,
         memory_size: int = 512,
-        retry_attempts: int = 0,
+        retries: Retries = Retries(),
     ) -> None:
-        """Make the function, its role, its log group and its alarm.
+        """Make the function, its role, its log group and its alarms.
 
         Lambda retries no asynchronous call unless told to: the next tick is the meter's retry, and a kill or a
-        release must not come again minutes later.
+        release must not come again minutes later. What failed for good or grew too old is kept as undelivered.
         """
         super().__init__(scope, construct_id)
         log_group = logs.LogGroup(
@@ -75,12 +100,16 @@ class GuardrailFunction(Construct):
             actions=["logs:CreateLogStream", "logs:PutLogEvents"],
             resources=[log_group.log_group_arn],
         )
-        inline, *more = _packed(Stack.of(self), [write_logs, *statements])
-        policies: list[IDependable] = [iam.Policy(self, "Policy", statements=inline, roles=[role])]
-        policies += [
-            iam.ManagedPolicy(self, f"Policy{number}", path=role_path, statements=each, roles=[role])
-            for number, each in enumerate(more, start=2)
+        inline, *more = _packed(Stack.of(self), [write_logs, *_report_to(faults.undelivered), *statements])
+        policies: list[iam.Policy | iam.ManagedPolicy] = [
+            iam.Policy(self, "Policy", statements=inline, roles=[role]),
+            *(
+                iam.ManagedPolicy(self, f"Policy{number}", path=role_path, statements=each, roles=[role])
+                for number, each in enumerate(more, start=2)
+            ),
         ]
+        for policy, packed in zip(policies, [inline, *more], strict=True):
+            acknowledge_wildcards(policy, packed, _WHY)
         self.function = lambda_.Function(
             self,
             "Function",
@@ -90,21 +119,48 @@ class GuardrailFunction(Construct):
             architecture=lambda_.Architecture.ARM_64,
             handler=f"{handler.__name__}.handler",
             code=code,
-            role=role,
+            # CDK adds nothing to what is granted above: it would to another policy, and more than is needed.
+            role=role.without_policy_updates(),
             log_group=log_group,
             environment=dict(environment),
             timeout=timeout,
             memory_size=memory_size,
-            retry_attempts=retry_attempts,
+            retry_attempts=retries.times,
+            max_event_age=retries.within,
+            on_failure=destinations.SqsDestination(faults.undelivered),
         )
+        acknowledge(
+            self.function,
+            L1="AWS supports Python 3.13 until 2029. What must run at 3 a.m. takes a newer one after its tests did.",
+        )
+        skip(
+            self.function,
+            CKV_AWS_45="It finds the ids of accounts, in organization mode. A function has a role and needs no secret.",
+            CKV_AWS_115="Reserved when it is deployed, for those that must run, as far as the account's limit allows.",
+            CKV_AWS_116="What it fails on goes to a queue, as Lambda's on-failure destination.",
+            CKV_AWS_117="It calls AWS's own interfaces alone; a network of the account's is one more thing to fail.",
+            CKV_AWS_173="No secret is in it: names, limits and ARNs. AWS encrypts it at rest.",
+        )
+        skip(log_group, CKV_AWS_158=f"No prompt and no secret is in it. {AWS_OWNED_KEY}")
         # A function must not run before it may do what it does, nor lose that before it is gone.
         self.function.node.add_dependency(*policies)
-        alarm = self.function.metric_errors(period=Duration.minutes(1), statistic="Sum").create_alarm(
+        word = handler.__name__.rpartition(".")[2]
+        FunctionAlarms(
             self,
-            "Errors",
-            threshold=1,
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-            alarm_description=f"{description} It failed: open its log group. Spend may go on unseen or unstopped.",
+            "Alarms",
+            function=self.function,
+            name=f"{role_path.strip('/')}-{word}",
+            purpose=description,
+            topic=faults.topic,
         )
-        alarm.add_alarm_action(cloudwatch_actions.SnsAction(alarm_topic))
+
+
+def _report_to(queue: sqs.IQueue) -> list[iam.PolicyStatement]:
+    """Let Lambda put into a queue what a function failed on, which it does in the name of the function's role."""
+    send = iam.PolicyStatement(sid="ReportFailures", actions=["sqs:SendMessage"], resources=[queue.queue_arn])
+    if (key := queue.encryption_master_key) is None:
+        return [send]
+    encrypt = iam.PolicyStatement(
+        sid="EncryptFailures", actions=["kms:Decrypt", "kms:GenerateDataKey"], resources=[key.key_arn]
+    )
+    return [send, encrypt]

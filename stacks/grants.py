@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 
 from lambdas.aws.api_keys import services
 from lambdas.aws.concurrency import TAG
+from lambdas.core.console import EVENTS, REGISTRY, schema_name
 from lambdas.core.permissions import On, permissions_of
 from lambdas.core.principals import split_tag
 from lambdas.core.work import Kind
@@ -23,10 +24,20 @@ class Reach:
     own_path: str
     exempt: tuple[str, ...]
     ledger_arn: str = ""
-    notice_topic_arn: str = ""
-    budget_arn: str = ""
+    notice_topic_arns: tuple[str, ...] = ()
+    """Of mail, of chat, and of those who are told when nobody acts."""
+    sender: str = ""
+    """The address owners are mailed from; empty when they are not."""
+    budget_arns: tuple[str, ...] = ()
+    budget_action_arn: str = ""
+    """The action by which AWS Budgets stops by itself; without one, nothing of that is granted."""
+    key_arn: str = ""
+    """The key that topics and ledger are encrypted with; empty when AWS's are."""
     stop_function_arn: str = ""
     release_function_arn: str = ""
+    kill_function_arn: str = ""
+    canary_role_arn: str = ""
+    """The role of the live drill."""
     external_anthropic: bool = False
     gateways: bool = False
     """Whether AgentCore gateways are throttled."""
@@ -36,6 +47,8 @@ class Reach:
     """The role of organization mode, likewise."""
     deny_arn: str = ""
     writer_function_arn: str = ""
+    reserved_function_arns: tuple[str, ...] = ()
+    """The functions concurrency is reserved for."""
     inline_function_arn: str = ""
     """The function that writes inline denies; without one, nothing of that is granted."""
     irreversible: tuple[str, ...] = ()
@@ -65,28 +78,31 @@ class Reach:
             statements.append(_never_allow_inline(self._our_roles(scope)))
         if by_target[On.TAGGED_FUNCTIONS]:
             statements.append(self._never_our_functions(scope))
+        if self.key_arn and any(by_target[on] for on in (On.LEDGER, On.NOTICES)):
+            statements.append(self._use_the_key(scope))
         if self.exempt_tag:
             statements += [self._never_the_tagged(scope, each) for each in statements if each.sid in _OF_THE_SPARED]
         return statements
 
     def grants(self, on: On) -> bool:
         """Tell whether a function that needs something there is given it: not so in a mode that is not configured."""
-        if on in _IN_DETACH_MODE:
-            return bool(self.allow_policies)
-        if on in _CHOSEN:
-            return _CHOSEN[on].key in self.irreversible
-        if on is On.ORGANIZATION_ROLE:
-            return bool(self.organization_role_arn)
-        if on in _INLINE:
-            return bool(self.inline_function_arn)
-        if on is On.GATEWAYS:
-            return self.gateways
+        asked_for: dict[On, object] = {
+            **dict.fromkeys(_IN_DETACH_MODE, self.allow_policies),
+            **{each: kind.key in self.irreversible for each, kind in _CHOSEN.items()},
+            **dict.fromkeys(_INLINE, self.inline_function_arn),
+            On.ORGANIZATION_ROLE: self.organization_role_arn,
+            On.GATEWAYS: self.gateways,
+            On.SENDER: self.sender,
+            **dict.fromkeys((On.BUDGET_ACTION, On.BUDGET_STOP_POLICY), self.budget_action_arn),
+        }
+        if on in asked_for:
+            return bool(asked_for[on])
         # What is done by that role is granted to that role.
-        return on not in {On.STOP_SCP, On.ORGANIZATION}
+        return on not in {On.STOP_SCP, On.ORGANIZATION, On.CANARY_MODEL}
 
     def _allow(self, scope: Stack, on: On, actions: Sequence[str]) -> iam.PolicyStatement:
         resources, conditions = self._target(scope, on)
-        return iam.PolicyStatement(sid=_sid(on), actions=list(actions), resources=resources, conditions=conditions)
+        return iam.PolicyStatement(sid=sid_of(on), actions=list(actions), resources=resources, conditions=conditions)
 
     def _target(self, scope: Stack, on: On) -> tuple[list[str], dict[str, Any] | None]:
         switched = [self.brake_arn, self.sweep_arn]
@@ -121,10 +137,20 @@ class Reach:
             On.BATCH_JOBS: ([f"arn:{scope.partition}:bedrock:*:{scope.account}:model-invocation-job/*"], None),
             **_on_work(scope),
             On.LEDGER: ([self.ledger_arn], None),
-            On.NOTICES: ([self.notice_topic_arn], None),
-            On.BUDGET: ([self.budget_arn], None),
+            On.NOTICES: (list(self.notice_topic_arns), None),
+            On.SENDER: (_identities(scope, self.sender), {"StringEquals": {"ses:FromAddress": self.sender}}),
+            On.BUDGET: (list(self.budget_arns), None),
+            On.BUDGET_ACTION: ([self.budget_action_arn], None),
+            On.BUDGET_STOP_POLICY: (
+                [
+                    f"arn:{scope.partition}:iam::{scope.account}:policy{self.own_path}{self.own_path.strip('/')}-budget-stop"
+                ],
+                None,
+            ),
             On.STOP_FUNCTION: ([self.stop_function_arn], None),
             On.RELEASE_FUNCTION: ([self.release_function_arn], None),
+            On.KILL_FUNCTION: ([self.kill_function_arn], None),
+            On.CANARY_ROLE: ([self.canary_role_arn], None),
             On.USERS: (users, None),
             On.API_KEYS: (users, of_bedrock),
             On.API_KEYS_TO_RESTORE: (users, of_bedrock),
@@ -135,6 +161,24 @@ class Reach:
                 [f"arn:{scope.partition}:cloudformation:{scope.region}:{scope.account}:stack/{scope.stack_name}/*"],
                 None,
             ),
+            **_on_test_events(scope, self.own_path.strip("/")),
+            On.OWN_STACKS: (
+                [
+                    f"arn:{scope.partition}:cloudformation:{scope.region}:{scope.account}:stack/{scope.stack_name}/*",
+                    f"arn:{scope.partition}:cloudformation:*:{scope.account}:stack{self.own_path[:-1]}-watch-*/*",
+                ],
+                None,
+            ),
+            On.RULES: ([f"arn:{scope.partition}:events:*:{scope.account}:rule/*"], None),
+            # Asked for by name, CloudWatch wants the right to read them all.
+            On.ALARMS: ([f"arn:{scope.partition}:cloudwatch:*:{scope.account}:alarm:*"], None),
+            On.UNDELIVERED: (
+                [f"arn:{scope.partition}:sqs:*:{scope.account}:{self.own_path.strip('/')}-undelivered"],
+                None,
+            ),
+            # One of the organization is in another account.
+            On.TRAILS: ([f"arn:{scope.partition}:cloudtrail:*:*:trail/*"], None),
+            On.RESERVED_FUNCTIONS: (list(self.reserved_function_arns), None),
             On.SIMULATED: (anyone, None),
             On.INLINE_FUNCTION: ([self.inline_function_arn], None),
             # IAM has no condition on what an inline policy says, nor on its name: only the function's code sees to it.
@@ -142,6 +186,16 @@ class Reach:
             On.ROLES_TO_ALLOW_INLINE: ([f"arn:{scope.partition}:iam::{scope.account}:role/*"], None),
         }
         return targets[on]
+
+    def _use_the_key(self, scope: Stack) -> iam.PolicyStatement:
+        # No code of ours calls the key: the ledger and the topics do, in the name of who calls them.
+        via = [f"{service}.{scope.region}.amazonaws.com" for service in ("dynamodb", "sns")]
+        return iam.PolicyStatement(
+            sid="UseTheKey",
+            actions=["kms:Decrypt", "kms:GenerateDataKey"],
+            resources=[self.key_arn],
+            conditions={"StringEquals": {"kms:ViaService": via}},
+        )
 
     def _never_detach_from_the_spared(self, scope: Stack) -> iam.PolicyStatement:
         # Policies of ours may be detached from anybody, also from who became exempt while stopped.
@@ -229,7 +283,22 @@ def _never_allow_inline(ours: list[str]) -> iam.PolicyStatement:
     )
 
 
-def _sid(on: On) -> str:
+def _identities(scope: Stack, sender: str) -> list[str]:
+    """Return what SES may have verified for an address: itself, or its domain."""
+    named = (sender, sender.partition("@")[2])
+    return [f"arn:{scope.partition}:ses:{scope.region}:{scope.account}:identity/{each}" for each in named]
+
+
+def _on_test_events(scope: Stack, prefix: str) -> dict[On, tuple[list[str], dict[str, Any] | None]]:
+    here = f"arn:{scope.partition}:schemas:{scope.region}:{scope.account}"
+    schemas = [f"{here}:schema/{REGISTRY}/{schema_name(f'{prefix}-{word}')}" for word in EVENTS]
+    # Listing is authorised by what is listed.
+    registry = [f"{here}:registry/{REGISTRY}", f"{here}:schema/{REGISTRY}*"]
+    return {On.TEST_EVENT_REGISTRY: (registry, None), On.TEST_EVENTS: (schemas, None)}
+
+
+def sid_of(on: On) -> str:
+    """Return the Sid of the statement that allows something on this."""
     return on.name.title().replace("_", "")
 
 

@@ -9,6 +9,8 @@ from lambdas.aws.organization import ServiceControlPolicy
 from lambdas.core.permissions import On, permissions_of
 from lambdas.core.scp import stop_scp
 from lambdas.settings import Organization, Settings
+from stacks.acknowledged import WILDCARDS, acknowledge_wildcards
+from stacks.grants import sid_of
 
 USES = (ServiceControlPolicy.find, ServiceControlPolicy.hold, ServiceControlPolicy.restore)
 """What the guardrail's functions do by the role."""
@@ -51,9 +53,9 @@ class OrganizationStack(Stack):
         )
         for on, resources in self._reach(organization.target).items():
             actions = {action for each in permissions_of(USES) if each.on is on for action in each.actions}
-            role.add_to_policy(
-                iam.PolicyStatement(sid=on.name.title().replace("_", ""), actions=sorted(actions), resources=resources)
-            )
+            allowed = iam.PolicyStatement(sid=sid_of(on), actions=sorted(actions), resources=resources)
+            role.add_to_policy(allowed)
+            acknowledge_wildcards(role, [allowed], {sid_of(each): why for each, why in WILDCARDS.items()})
         CfnOutput(
             self,
             "StopByHand",

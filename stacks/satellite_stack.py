@@ -1,4 +1,4 @@
-"""The stack of a region that has something to tell the home region: tripwires, and what CloudTrail sees there."""
+"""The stack of a region that has something to tell the home region: alarms, and what CloudTrail sees there."""
 
 from aws_cdk import BootstraplessSynthesizer, DefaultStackSynthesizer, Environment, Stack
 from aws_cdk import aws_events as events
@@ -7,18 +7,26 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from lambdas.core import iam_events
-from lambdas.settings import Settings
-from stacks.triggers import CallRules, TripwireRule, Tripwires
+from stacks import anomalies
+from stacks.alarms import RegionAlarms, faults, token_alarms
+from stacks.configuration import Configuration
+from stacks.triggers import AlarmRule, CallRules, Tripwires, tripwires
+from stacks.undelivered import Undelivered
+from stacks.watch import OwnEdits, elsewhere
 
 
 class SatelliteStack(Stack):
-    """Tells the home region when Bedrock is called in this one. It holds no function and no data."""
+    """Tells the home region when Bedrock is called in this one, and what is wrong here. It holds no function.
 
-    def __init__(self, scope: Construct, *, settings: Settings, region: str, home: str) -> None:
-        """Make the tripwires of a region, and the rules that forward what is heard to the home region's default bus.
+    It keeps no data but events that could not be delivered.
+    """
+
+    def __init__(self, scope: Construct, *, configuration: Configuration, region: str, home: str) -> None:
+        """Make the alarms of a region, and the rules that forward what is heard to the home region's default bus.
 
         The region where IAM's events appear has a stack even if it is not metered: then without tripwires, which cost.
         """
+        settings = configuration.settings
         super().__init__(
             scope,
             f"{settings.prefix}-watch-{region}",
@@ -43,15 +51,33 @@ class SatelliteStack(Stack):
         bus = events.EventBus.from_event_bus_arn(
             self, "Home", f"arn:{self.partition}:events:{home}:{self.account}:event-bus/default"
         )
-        target = targets.EventBus(bus, role=role)
+        undelivered = Undelivered(self, "Undelivered", settings=settings)
+        target = targets.EventBus(bus, role=role, dead_letter_queue=undelivered.queue)
         calls = CallRules(self, "Calls", settings=settings, creations=target)
         if region == iam_events.REGION:
             calls.add_iam(changes=target, refused_deletes=target, keys=target)
-        calls.node.add_dependency(role)
-        if region in settings.watched:
-            rule = TripwireRule(self, "Tripped", settings=settings, target=target)
-            rule.node.add_dependency(role)
+        watched = region in settings.watched
+        rule = AlarmRule(
+            self,
+            "Tripped",
+            description=f"Spend guardrail {settings.prefix}: an alarm rings in this region.",
+            alarms=[*(tripwires(settings) + token_alarms(configuration) if watched else []), *faults(settings)],
+            target=target,
+        )
+        edits = OwnEdits(self, "Edits", settings=settings, services=elsewhere(region), target=target)
+        for each in (calls, rule, edits):
+            each.node.add_dependency(role)
+        if region == anomalies.REGION and configuration.anomalies is not None:
+            heard = anomalies.Anomalies(
+                self, "Anomalies", prefix=settings.prefix, configured=configuration.anomalies
+            ).monitor_arn
+            told = anomalies.AnomalyRule(self, "Anomaly", prefix=settings.prefix, target=target, monitor_arn=heard)
+            told.node.add_dependency(role)
+        # No alarm rings unheard.
+        undelivered.alarm.node.add_dependency(rule)
+        if watched:
             Tripwires(self, "Tripwires", settings=settings, rule=rule)
+            RegionAlarms(self, "Alarms", configuration=configuration, rule=rule)
 
 
 def _of(home: str, bootstrap_role: str) -> str:

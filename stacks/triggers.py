@@ -1,4 +1,4 @@
-"""What wakes the functions up: the clock, tripwires on calls to Bedrock, and what CloudTrail sees."""
+"""What wakes the functions up: the clock, alarms, and what CloudTrail sees."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,10 +8,12 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from lambdas.core import iam_events
 from lambdas.settings import Settings
+from stacks.alarms import described
 
 _PLANES = {
     "bedrock": ("AWS/Bedrock", "Invocations"),
@@ -25,17 +27,29 @@ class Clock(Construct):
     """What runs by the clock."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, every: Mapping[str, tuple[Duration, lambda_.IFunction]]
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        every: Mapping[str, tuple[Duration | events.Schedule, lambda_.IFunction]],
+        undelivered: sqs.IQueue,
     ) -> None:
         """Make a rule for each name."""
         super().__init__(scope, construct_id)
-        for name, (period, function) in every.items():
+        for name, (when, function) in every.items():
             events.Rule(
                 self,
                 name,
-                schedule=events.Schedule.rate(period),
+                schedule=events.Schedule.rate(when) if isinstance(when, Duration) else when,
                 # The next tick is the retry; an old one would only measure twice.
-                targets=[targets.LambdaFunction(function, retry_attempts=0, max_event_age=Duration.minutes(1))],
+                targets=[
+                    targets.LambdaFunction(
+                        function,
+                        retry_attempts=0,
+                        max_event_age=Duration.minutes(1),
+                        dead_letter_queue=undelivered,
+                    )
+                ],
             )
 
 
@@ -54,9 +68,11 @@ class Tripwires(Construct):
                 self,
                 plane.title(),
                 alarm_name=settings.tripwire(plane),
-                alarm_description=(
+                alarm_description=described(
                     f"No fault: Bedrock is being called in this region ({namespace} {metric}). This wakes the meter of "
-                    f"the spend guardrail {settings.prefix}, which reads the region each minute until the calls end."
+                    f"the spend guardrail {settings.prefix}, which reads the region each minute until the calls end.",
+                    "Nothing to do.",
+                    "calls",
                 ),
                 metric=cloudwatch.Metric(
                     namespace=namespace, metric_name=metric, statistic="Sum", period=Duration.minutes(1)
@@ -71,28 +87,55 @@ class Tripwires(Construct):
         self.node.add_dependency(rule)
 
 
-class TripwireRule(events.Rule):
-    """Carries the ringing of tripwires to a target, whichever region they rang in."""
+def tripwires(settings: Settings) -> list[str]:
+    """Return the names of a region's tripwires."""
+    return [settings.tripwire(plane) for plane in _PLANES]
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, target: events.IRuleTarget) -> None:
-        """Listen on the default bus of the stack's region."""
+
+class AlarmRule(events.Rule):
+    """Carries the ringing of alarms to a target, whichever region they rang in. Of what ends it carries nothing."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        description: str,
+        alarms: Sequence[str],
+        target: events.IRuleTarget,
+        elsewhere: bool = False,
+    ) -> None:
+        """Listen on the default bus of the stack's region to alarms of these names; or to those of other regions."""
+        stack = Stack.of(scope)
         super().__init__(
             scope,
             construct_id,
-            description=f"Spend guardrail {settings.prefix}: Bedrock is called in a region that was quiet.",
+            description=description,
             event_pattern=events.EventPattern(
                 # By name, not by ARN: an event forwarded from another region keeps that region. Of this account
                 # alone: another one may forward its alarms here, and have a guardrail with the same names.
-                account=[Stack.of(scope).account],
+                account=[stack.account],
+                region=events.Match.anything_but(stack.region) if elsewhere else None,
                 source=["aws.cloudwatch"],
-                detail_type=["CloudWatch Alarm State Change"],
-                detail={
-                    "alarmName": [settings.tripwire(plane) for plane in _PLANES],
-                    "state": {"value": ["ALARM"]},
-                },
+                # The second is of a single model, in an alarm by model. A mute holds back actions, not events, and is
+                # not looked at.
+                detail_type=["CloudWatch Alarm State Change", "CloudWatch Alarm Contributor State Change"],
+                detail={"alarmName": [*alarms], "state": {"value": ["ALARM"]}},
             ),
             targets=[target],
         )
+
+
+def succeeded_for_others(scope: Construct, settings: Settings) -> dict[str, Any]:
+    """Match calls that succeeded, but for those of the guardrail's own roles: it must not wake itself."""
+    stack = Stack.of(scope)
+    own = f"arn:{stack.partition}:iam::{stack.account}:role{settings.own_path}"
+    issuer = [{"exists": False}, {"anything-but": {"prefix": own}}]
+    return {
+        "errorCode": [{"exists": False}],
+        # Users and root have no session, and so no issuer.
+        "userIdentity": {"sessionContext": {"sessionIssuer": {"arn": issuer}}},
+    }
 
 
 class CallRules(Construct):
@@ -134,16 +177,7 @@ class CallRules(Construct):
         self._rule("Keys", "a key that can call Bedrock was made or activated.", iam, made, keys)
 
     def _by_others(self, names: Sequence[str]) -> dict[str, Any]:
-        """Match calls that succeeded, but for those of the guardrail's own roles: it must not wake itself."""
-        stack = Stack.of(self)
-        own = f"arn:{stack.partition}:iam::{stack.account}:role{self._settings.own_path}"
-        issuer = [{"exists": False}, {"anything-but": {"prefix": own}}]
-        return {
-            "eventName": [*names],
-            "errorCode": [{"exists": False}],
-            # Users and root have no session, and so no issuer.
-            "userIdentity": {"sessionContext": {"sessionIssuer": {"arn": issuer}}},
-        }
+        return {"eventName": [*names], **succeeded_for_others(self, self._settings)}
 
     def _rule(
         self,

@@ -259,6 +259,7 @@ class FakeLedger:
     by: str = ""
     windows: tuple[str, ...] = ()
     done: bool = True
+    reversible_only: bool = False
     narrow: tuple[str, ...] = ()
     """What is stopped alone."""
     releasing: tuple[str, ...] = ()
@@ -272,6 +273,7 @@ class FakeLedger:
     noted: dict[str, datetime] = field(default_factory=dict)
     watch_mark: str = ""
     documents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    told: dict[str, tuple[datetime, str]] = field(default_factory=dict)
     days: dict[tuple[date, str], ClosedDay] = field(default_factory=dict)
     reads: int = 0
 
@@ -285,11 +287,12 @@ class FakeLedger:
             return False
         self.level, self.said_at = wanted.level, at
         self.by, self.windows, self.done = wanted.by, wanted.windows, wanted.done
+        self.reversible_only = wanted.reversible_only
         return True
 
     def wanted(self) -> Wanted:
         self._up()
-        return Wanted(self.level, self.said_at, self.by, self.windows, self.done)
+        return Wanted(self.level, self.said_at, self.by, self.windows, self.done, self.reversible_only)
 
     def stop_alone(self, scope: str, reason: str, at: datetime) -> None:
         del at, reason
@@ -357,7 +360,7 @@ class FakeLedger:
         self._up()
         self.reads += 1
         return Memory(
-            Wanted(self.level, self.said_at, self.by, self.windows, self.done),
+            Wanted(self.level, self.said_at, self.by, self.windows, self.done, self.reversible_only),
             tuple(each for each in self.granted if now < each.until),
             self.latest,
             self.notes.get("watch"),
@@ -365,6 +368,7 @@ class FakeLedger:
             watch_mark=self.watch_mark if "watch" in self.notes else "",
             narrow=self.narrow,
             releasing=self.releasing,
+            told=self.notes.get("told"),
         )
 
     def note(self, name: str, body: Mapping[str, Any], at: datetime) -> None:
@@ -382,6 +386,14 @@ class FakeLedger:
     def keep(self, name: str, body: Mapping[str, Any]) -> None:
         self._up()
         self.documents[name] = json.loads(json.dumps(body))
+
+    def may_tell(self, what: str, now: datetime, *, by: str, unless_since: datetime) -> bool:
+        self._up()
+        at, last = self.told.get(what, (None, ""))
+        if at is not None and at >= unless_since and last != by:
+            return False
+        self.told[what] = (now, by)
+        return True
 
     def kept(self, name: str) -> Mapping[str, Any] | None:
         self._up()
@@ -403,9 +415,13 @@ class FakeLedger:
 
     def add_allowance(self, allowance: Allowance) -> None:
         self._up()
-        same = (allowance.usd, allowance.reason, allowance.by)
-        self.granted = [each for each in self.granted if (each.usd, each.reason, each.by) != same]
+        self.granted = [each for each in self.granted if replace(each, until=allowance.until) != allowance]
         self.granted.append(allowance)
+
+    def end_allowances(self) -> int:
+        self._up()
+        ended, self.granted = len(self.granted), []
+        return ended
 
     def known_series(self, month: datetime) -> frozenset[Series]:
         del month
@@ -424,6 +440,10 @@ class FakeLedger:
     def latest_decision(self) -> dict[str, Any] | None:
         self._up()
         return self.latest
+
+    def history(self, kind: str, limit: int) -> Sequence[Mapping[str, Any]]:
+        self._up()
+        return [body for found, body in reversed(self.records) if found == kind][:limit]
 
     def last(self, kind: str) -> dict[str, Any] | None:
         self._up()

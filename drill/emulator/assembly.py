@@ -20,7 +20,6 @@ Parameters = dict[str, str]
 DROPPED = "template-unknown-type"
 TEMPLATE_ADAPTATIONS = (DROPPED,)
 REFUSED_TYPES = (
-    "AWS::Budgets::BudgetsAction",
     "AWS::CE::",
     "AWS::CloudTrail::",
     "AWS::CloudWatch::AnomalyDetector",

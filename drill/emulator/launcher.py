@@ -16,7 +16,7 @@ from drill.emulator.adaptations import patches
 SUPPORTED = "1.5.33"
 PATCH_MODULES = (
     *("iam", "agentcore", "api_keys", "bedrock", "budgets", "cloudtrail", "cloudwatch", "events", "functions"),
-    "server",
+    *("schemas", "server"),
 )
 
 

@@ -21,6 +21,9 @@ QUICK = CONFIG.merge(Config(connect_timeout=3, read_timeout=5, retries={"mode": 
 WAITING = CONFIG.merge(Config(read_timeout=120, retries={"mode": "standard", "total_max_attempts": 1}))
 """For a function whose answer is waited for: asked again after a time-out, it would do it all twice side by side."""
 
+ONCE = CONFIG.merge(Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 1}))
+"""For what is timed: a call that is tried again behind one's back tells nothing of when."""
+
 
 @contextmanager
 def named(operation: str) -> Iterator[None]:

@@ -11,7 +11,8 @@ pk                   sk              body
 ``now``              ``alone#``      and what is stopped alone, as `core.scopes` spells it; whether it is ``releasing``
 ``now``              ``acting``      who stops or releases at this moment (``who``), and until when at most (``until``)
 ``now``              ``inventory``   the regions found in use, and a mark that changes with what stands there
-``now``              ``allowance#``  and its words: dollars, expiry, reason, name
+``now``              ``told``        what goes on and calls for somebody, and how often it was told
+``now``              ``allowance#``  and its words: dollars, expiry, reason, name; ``expires`` is for DynamoDB
 ``decision``         time            a verdict that differs from the one before
 ``stop``             time            what a stop did, and how the brake stood before
 ``release``          time            who released, why, what was done
@@ -21,6 +22,7 @@ pk                   sk              body
 ``disarmed``         role/x, user/x  disarmed so that it can be deleted: not to be armed ``until`` then; ``by`` whom
 ``arming``           ``next``        when the next arming run begins (``at``), and which event it is for (``by``)
 ``told``             a digest        when people were last told of something (``at``), and by which event (``by``)
+``count``            what#YYYY-MM    how many of something there were in that month (``number``)
 ``kept``             its name        a larger document, compressed (``blob``): prices, inventory, cross-check
 ===================  ==============  =================================================================
 """
@@ -33,10 +35,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from lambdas.aws import calls
+from lambdas.core import stored
 from lambdas.core.closed import ClosedDay
 from lambdas.core.errors import AwsCallError, LedgerItemError
 from lambdas.core.levels import Level, Wanted
@@ -45,6 +47,7 @@ from lambdas.core.limits import Allowance
 from lambdas.core.memory import Memory
 from lambdas.core.permissions import On, needs
 from lambdas.core.usage import Kind, Series, Tier
+from lambdas.core.windows import Window
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -103,12 +106,13 @@ class LedgerTable:
             tuple(broken),
             mark,
             tuple(alone),
-            tuple(releasing),
+            releasing=tuple(releasing),
+            told=bodies.get("told"),
         )
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
     def note(self, name: str, body: Mapping[str, Any], at: datetime) -> None:
-        """Keep ``inventory`` as of a moment where every tick finds it, unless there is a later one."""
+        """Keep ``inventory`` or ``told`` as of a moment where every tick finds it, unless there is a later one."""
         self._put_unless_later(name, body, _stamp(at))
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
@@ -124,14 +128,26 @@ class LedgerTable:
     @needs("dynamodb:PutItem", on=On.LEDGER)
     def add_allowance(self, allowance: Allowance) -> None:
         """Keep an allowance. Granted again in the same words it is the same one, and lasts longer."""
-        words = json.dumps([str(allowance.usd), allowance.reason, allowance.by])
+        window = [] if allowance.window is None else [allowance.window.value]
+        words = json.dumps([str(allowance.usd), allowance.reason, allowance.by, *window])
         body = {
             "usd": str(allowance.usd),
             "until": _stamp(allowance.until),
             "reason": allowance.reason,
             "by": allowance.by,
         }
-        self._put(_NOW, _ALLOWANCE + _digest(words), body)
+        body |= {"window": allowance.window.value} if allowance.window is not None else {}
+        # Whoever reads it looks at ``until``; this has DynamoDB delete it some day after.
+        expires = {"expires": {"N": str(int(allowance.until.timestamp()) + 1)}}
+        self._put(_NOW, _ALLOWANCE + _digest(words), body, expires)
+
+    @needs("dynamodb:Query", "dynamodb:DeleteItem", on=On.LEDGER)
+    def end_allowances(self) -> int:
+        """End all allowances, those that cannot be read among them; return how many there were."""
+        items = self._items(_NOW, prefix=_ALLOWANCE)
+        for each in items:
+            self._delete(_NOW, each["sk"]["S"])
+        return len(items)
 
     @needs("dynamodb:Query", on=On.LEDGER)
     def known_series(self, month: datetime) -> frozenset[Series]:
@@ -205,6 +221,7 @@ class LedgerTable:
             "windows": list(wanted.windows),
             "done": wanted.done,
         }
+        body |= {"reversible_only": True} if wanted.reversible_only else {}
         return self._put_unless_later("wanted", body, stamp)
 
     @needs("dynamodb:PutItem", on=On.LEDGER)
@@ -390,6 +407,26 @@ class LedgerTable:
             body: Mapping[str, Any] = json.loads(gzip.decompress(found["Item"]["blob"]["B"]))
             return body
 
+    @needs("dynamodb:UpdateItem", on=On.LEDGER)
+    def count(self, what: str, number: int, month: datetime) -> None:
+        """Add to what was counted in the month of the moment. After a time-out it may be added twice, never lost."""
+        with calls.named("dynamodb:UpdateItem"):
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key=_count_key(what, month),
+                UpdateExpression="ADD #number :number",
+                ExpressionAttributeNames={"#number": "number"},
+                ExpressionAttributeValues={":number": {"N": str(number)}},
+            )
+
+    @needs("dynamodb:GetItem", on=On.LEDGER)
+    def counted(self, what: str, month: datetime) -> int:
+        """Return what was counted in the month of the moment."""
+        with calls.named("dynamodb:GetItem"):
+            found = self._dynamodb.get_item(TableName=self._table, Key=_count_key(what, month), ConsistentRead=True)
+        with _decoding(f"count {what}"):
+            return int(found["Item"]["number"]["N"]) if "Item" in found else 0
+
     @needs("dynamodb:Query", on=On.LEDGER)
     def disarmed(self, now: datetime) -> frozenset[str]:
         """Return the holders that were disarmed so that they can be deleted, and are not to be armed again yet."""
@@ -437,6 +474,21 @@ class LedgerTable:
         self._put(kind, _stamp(at), {"at": _stamp(at), **body})
 
     @needs("dynamodb:Query", on=On.LEDGER)
+    def history(self, kind: str, limit: int) -> Sequence[Mapping[str, Any]]:
+        """Return so many of the newest ``decision``, ``stop`` or ``release`` records, the newest first.
+
+        One that cannot be read stands as ``broken``, with why.
+        """
+        found: list[Mapping[str, Any]] = []
+        for item in self._items(kind, newest=limit):
+            try:
+                with _decoding(f"{kind} {item['sk']['S']}"):
+                    found.append(_body(item))
+            except LedgerItemError as error:
+                found.append({"broken": str(error)})
+        return found
+
+    @needs("dynamodb:Query", on=On.LEDGER)
     def last(self, kind: str) -> Mapping[str, Any] | None:
         """Return the newest ``stop`` or ``release``."""
         items = self._items(kind, newest=1)
@@ -475,11 +527,10 @@ class LedgerTable:
             raise
         return True
 
-    def _put(self, pk: str, sk: str, body: Mapping[str, Any]) -> None:
+    def _put(self, pk: str, sk: str, body: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> None:
+        item = {"pk": {"S": pk}, "sk": {"S": sk}, "body": {"S": json.dumps(body)}, **(more or {})}
         with calls.named("dynamodb:PutItem"):
-            self._dynamodb.put_item(
-                TableName=self._table, Item={"pk": {"S": pk}, "sk": {"S": sk}, "body": {"S": json.dumps(body)}}
-            )
+            self._dynamodb.put_item(TableName=self._table, Item=item)
 
     def _delete(self, pk: str, sk: str, condition: str = "", name: str = "", text: str = "", number: str = "") -> bool:
         """Delete an item; with a condition only if its attribute still has that value, and tell whether it had."""
@@ -540,7 +591,8 @@ def _closed_day(item: Mapping[str, Any]) -> ClosedDay:
 
 
 def _allowance(body: Mapping[str, Any]) -> Allowance:
-    return Allowance(Decimal(body["usd"]), _moment(body["until"]), body["reason"], body["by"])
+    window = Window(body["window"]) if "window" in body else None
+    return Allowance(stored.usd(body["usd"]), _moment(body["until"]), body["reason"], body["by"], window)
 
 
 def _wanted(body: Mapping[str, Any] | None) -> Wanted:
@@ -553,6 +605,7 @@ def _wanted(body: Mapping[str, Any] | None) -> Wanted:
         str(body.get("by", "")),
         tuple(map(str, body.get("windows", ()))),
         bool(body.get("done", True)),
+        bool(body.get("reversible_only", False)),
     )
 
 
@@ -568,6 +621,10 @@ def _held_key(held: Held) -> str:
 
 def _digest(words: str) -> str:
     return hashlib.sha256(words.encode()).hexdigest()[:32]
+
+
+def _count_key(what: str, month: datetime) -> dict[str, Any]:
+    return {"pk": {"S": "count"}, "sk": {"S": f"{what}#{month.astimezone(UTC):%Y-%m}"}}
 
 
 def _series_key(month: datetime) -> str:

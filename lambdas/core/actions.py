@@ -100,6 +100,9 @@ INVOKE_ACTIONS = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"
 
 MANTLE_INVOKE_ACTION = "bedrock-mantle:CreateInference"
 
+COUNT_TOKENS = "bedrock:CountTokens"
+"""It is free, so no stop denies it; the canary of the live drill may do it, and nothing else."""
+
 
 def _spelled(table: dict[str, tuple[str, ...]], services: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{service}:{name}" for service in services for name in table.get(service, ()))

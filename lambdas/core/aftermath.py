@@ -20,7 +20,7 @@ SETTLES = timedelta(minutes=5)
 """A stop has taken hold after so long: up to 3 minutes until CloudWatch shows a minute, one until IAM's denial is
 everywhere, one to spare. Minutes before that say nothing."""
 TELL_AGAIN = timedelta(minutes=15)
-"""Usage that lasts is told of, and the next rung asked for, once so often."""
+"""Usage that lasts is looked into, and the next rung asked for, once so often. People are told at their own pace."""
 _MINUTES = 2
 """A call counts when it ends: a single minute may be one long stream from before the stop, several are new calls."""
 _CHEAP_GOES_ON = timedelta(minutes=15)
@@ -50,7 +50,7 @@ class Standing:
     since: datetime | None
     """None when nobody knows: somebody set it by hand, and this is the first tick to see it."""
     told_at: datetime | None = None
-    """When it was last told that usage goes on."""
+    """When it was last found that usage goes on, and the next rung asked for."""
     held: bool = False
     """Whether meanwhile a limit that says hold has called for a step-down or a stop: then no clock ends it."""
 
@@ -76,7 +76,7 @@ class Standing:
         return settled if self.told_at is None else max(settled, self.told_at, now - _LATELY)
 
     def is_due(self, now: datetime) -> bool:
-        """Tell whether usage that goes on may be told of: not yet for this stop, or not for a while."""
+        """Tell whether usage that goes on calls for the next rung: not yet for this stop, or not for a while."""
         if self.since is None:
             return False
         return self.told_at is None or self.told_at < self.since or now - self.told_at >= TELL_AGAIN

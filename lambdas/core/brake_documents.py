@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ MAX_DOCUMENT_CHARACTERS = 6144
 """IAM's limit for a managed policy, white space not counted."""
 
 _DENY_SID = "BedrockSpendDeny"
+_CANARY_SID = "BedrockSpendDrill"
+_BUDGET_SID = "BedrockSpendBudgetStop"
 _NARROW = "Narrow"
 """How the Sids of the statements begin that stop something alone."""
 _SESSIONS, _SOURCE_IDENTITIES, _RESOURCES, _MODELS_MANTLE, _TAGGED = (
@@ -61,6 +63,8 @@ class DocumentSettings:
     external_anthropic: bool = False
     exempt_tag: str = ""
     """``KEY=VALUE``: principals with this tag are exempt too; empty for no tag."""
+    canary: str = ""
+    """Who is drilled with, as ``role/NAME``; empty for nobody."""
 
 
 def documents(settings: DocumentSettings, prices: PriceTable, scopes: Iterable[Scope] = ()) -> dict[Level, Document]:
@@ -102,9 +106,16 @@ def documents(settings: DocumentSettings, prices: PriceTable, scopes: Iterable[S
 
 
 def deny_document(settings: DocumentSettings) -> Document:
-    """Return what the deny policy says: the stop document, but of no level. Raises BrakeDocumentError."""
+    """Return what the deny policy says: the stop document, but of no level. Raises BrakeDocumentError.
+
+    The canary is denied what is free as well, for that is all it may do.
+    """
     spend = actions.spend_patterns(external_anthropic=settings.external_anthropic)
-    document = _document([_Deny.sparing(settings).statement(_DENY_SID, spend)])
+    statements = [_Deny.sparing(settings).statement(_DENY_SID, spend)]
+    if settings.canary:
+        canary = {"ArnLike": {"aws:PrincipalArn": principal_pattern(settings.canary)}}
+        statements.append(_Deny({}).statement(_CANARY_SID, [actions.COUNT_TOKENS], canary))
+    document = _document(statements)
     if (characters := size(document)) > MAX_DOCUMENT_CHARACTERS:
         msg = (
             f"guardrail.toml: exempt.principals: the deny policy has {characters} characters, IAM takes "
@@ -116,8 +127,15 @@ def deny_document(settings: DocumentSettings) -> Document:
 
 def inline_document(settings: DocumentSettings) -> Document:
     """Return what the inline deny says: the same, but known by its own Sid. Raises BrakeDocumentError."""
-    document = deny_document(settings)
+    # Not what is said of the canary: it has a slot for the policy.
+    document = deny_document(replace(settings, canary=""))
     return {**document, "Statement": [{**each, "Sid": inline_deny.SID} for each in document["Statement"]]}
+
+
+def budget_stop_document(settings: DocumentSettings) -> Document:
+    """Return what AWS Budgets attaches by itself: likewise. Raises BrakeDocumentError."""
+    document = deny_document(replace(settings, canary=""))
+    return {**document, "Statement": [{**each, "Sid": _BUDGET_SID} for each in document["Statement"]]}
 
 
 def digest(rendered: Iterable[Document]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from lambdas.core.limits import Allowance, Limit, Verdict, raised_usd
+from lambdas.core.limits import Allowance, Limit, Margin, Verdict, raised_usd
 from lambdas.core.spend import Spend
 from lambdas.core.windows import Window
 
@@ -21,6 +21,11 @@ class Finding:
     projected_usd: Decimal
     """What will have been spent by the time a stop that begins now takes hold."""
     verdict: Verdict
+
+    @property
+    def margin(self) -> Margin:
+        """How far the limit is reached."""
+        return Margin(str(self.limit), self.allowed_usd, self.projected_usd)
 
     @property
     def percent(self) -> Decimal:

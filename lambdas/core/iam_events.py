@@ -165,19 +165,18 @@ def parse(event: object, ours: Ours) -> Change | RefusedDelete | Drift | None:
 
     An event is a reason to look, never a proof: whoever acts on it asks IAM first.
     """
-    detail = _call_of(event, ours)
-    if detail is None:
+    detail = record_of(event, ours, "iam")
+    stamp = None if detail is None else stamp_of(detail)
+    if detail is None or stamp is None:
         return None
-    name, at, event_id = detail.get("eventName"), _time(detail.get("eventTime")), detail.get("eventID")
-    if not isinstance(name, str) or at is None or not isinstance(event_id, str) or not _ID.fullmatch(event_id):
-        return None
+    name, at, event_id = stamp.call, stamp.at, stamp.event_id
     asked = detail.get("requestParameters")
     parameters: Mapping[str, Any] = asked if isinstance(asked, Mapping) else {}
     error = detail.get("errorCode")
     if error is not None:
-        return _refused_delete(name, error, parameters, _by(detail), at)
+        return _refused_delete(name, error, parameters, caller(detail), at)
     if touched := _touched(name, parameters, ours):
-        return Drift(name, f"{name} {touched}", _by(detail), at, event_id)
+        return Drift(name, f"{name} {touched}", caller(detail), at, event_id)
     return Change(name, at, event_id) if name in CHANGES else None
 
 
@@ -187,17 +186,34 @@ _NAME = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
 _CALLER = re.compile(r"[\w+=,.@:/-]{1,256}", re.ASCII)
 
 
-def _call_of(event: object, ours: Ours) -> Mapping[str, Any] | None:
-    """Return the record of a call of IAM in our account by somebody else, as far as the event can tell."""
-    if not isinstance(event, Mapping) or not is_call(event) or event.get("source") != "aws.iam":
+def record_of(event: object, ours: Ours, service: str) -> Mapping[str, Any] | None:
+    """Return the record of a call of a service in our account by somebody else, as far as the event can tell."""
+    if not isinstance(event, Mapping) or not is_call(event) or event.get("source") != f"aws.{service}":
         return None
     detail = event.get("detail")
-    if not isinstance(detail, Mapping) or detail.get("eventSource") != "iam.amazonaws.com":
+    if not isinstance(detail, Mapping) or detail.get("eventSource") != f"{service}.amazonaws.com":
         return None
     if event.get("account") != ours.account_id or detail.get("recipientAccountId", ours.account_id) != ours.account_id:
         return None
     issuer = _in(_in(detail.get("userIdentity"), "sessionContext"), "sessionIssuer")
     return None if ours.is_own_role(_in(issuer, "arn")) else detail
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Which call it was, when, and the id of its event."""
+
+    call: str
+    at: datetime
+    event_id: str
+
+
+def stamp_of(detail: Mapping[str, Any]) -> Stamp | None:
+    """Return what a record is known by; None when any of it is missing or no such thing."""
+    name, at, event_id = detail.get("eventName"), _time(detail.get("eventTime")), detail.get("eventID")
+    if not isinstance(name, str) or at is None or not isinstance(event_id, str) or not _ID.fullmatch(event_id):
+        return None
+    return Stamp(name, at, event_id)
 
 
 def _refused_delete(
@@ -240,7 +256,7 @@ def _name(parameters: Mapping[str, Any], key: str) -> str:
     return name if isinstance(name, str) and _NAME.fullmatch(name) else ""
 
 
-def _by(detail: Mapping[str, Any]) -> str:
+def caller(detail: Mapping[str, Any]) -> str:
     """Return who made the call. It goes into mails, so nothing but what an ARN is made of gets through."""
     identity = detail.get("userIdentity")
     for key in ("arn", "invokedBy", "userName", "principalId", "type"):
@@ -257,6 +273,7 @@ def _in(value: object, key: str) -> object:
 def _time(text: object) -> datetime | None:
     try:
         at = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
+        # A moment at the very edge of what there is has none in UTC.
+        return None if at is None or at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return None if at is None or at.tzinfo is None else at.astimezone(UTC)

@@ -42,11 +42,13 @@ class Wanted:
     level: Level
     at: datetime | None = None
     by: str = ""
-    """Who said it: ``person``, ``meter`` or ``budget``; empty when nobody knows."""
+    """Who said it: ``person``, ``meter``, ``budget``, ``anomaly`` or ``silence``; empty when nobody knows."""
     windows: tuple[str, ...] = ()
     """The windows of the limits that alone called for it: it may end when they roll over. Empty: a person ends it."""
     done: bool = True
     """False while a release has not put everything back."""
+    reversible_only: bool = False
+    """Whether only implausible figures called for this stop: then it ends nothing that does not come back."""
 
     def released_after(self, moment: datetime) -> bool:
         """Tell whether a person has released the brake since the moment: whatever was asked before is void then."""

@@ -27,5 +27,7 @@ class Memory:
     """Tells this watch from any other."""
     narrow: tuple[str, ...] = ()
     """What is stopped alone, as `core.scopes` spells it."""
+    told: Mapping[str, Any] | None = None
+    """What goes on and how it was told so far; `core.telling.matters` reads it."""
     releasing: tuple[str, ...] = ()
     """What is to be stopped alone no more, and may be still."""

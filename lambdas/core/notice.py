@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from lambdas.core.answers import sayable
 from lambdas.core.levels import Level
 
 if TYPE_CHECKING:  # the kill path composes mail too and must not load what the meter needs
@@ -15,9 +17,11 @@ if TYPE_CHECKING:  # the kill path composes mail too and must not load what the 
     from lambdas.core.decision import Decision
     from lambdas.core.iam_events import Drift, RefusedDelete
     from lambdas.core.levers import Held
+    from lambdas.core.plan import Step
     from lambdas.core.price_list import Pending
     from lambdas.core.proof import Proof
     from lambdas.core.spend import Spend
+    from lambdas.core.telling import Matter
 
 _MAX_SUBJECT = 100
 _MAX_LISTED = 12
@@ -40,6 +44,10 @@ class Notice:
 
     subject: str
     text: str
+    kind: str = ""
+    """A word that stays the same for all notices about the same thing: ``stop``, ``warning``, ``gap``."""
+    urgent: bool = False
+    """Whether somebody has to act now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +88,9 @@ class SpendSummary:
         """Return the lines of a mail."""
         lines = [f"- {each}" for each in self.findings]
         lines += [f"Burning {self.burn}."] if self.burn else []
-        lines += _listed("Models, dearest first:", self.models)
-        lines += _listed("Priced by guess (the dearest known price stands in):", self.guessed)
-        lines += _listed("Not everything could be read, so this is at least what was spent:", self.gaps)
+        lines += listed("Models, dearest first:", self.models)
+        lines += listed("Priced by guess (the dearest known price stands in):", self.guessed)
+        lines += listed("Not everything could be read, so this is at least what was spent:", self.gaps)
         return lines
 
 
@@ -111,6 +119,8 @@ class StopReport:
     """What IAM's simulator says of a sample; None when it was not asked."""
     held: tuple[Held, ...] = ()
     """What was to be held down, as it was before."""
+    steps: tuple[Step, ...] = ()
+    """What ``done`` says in words."""
 
     @property
     def complete(self) -> bool:
@@ -137,6 +147,23 @@ class StopReport:
         return f"Bedrock is NOT fully {what}: {len(self.failed)} steps failed{left}{unconfirmed}."
 
 
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How a stop or step-down stands that nobody has released."""
+
+    level: Level
+    since: datetime
+    reason: str = "not known"
+    failed: Mapping[str, str] = field(default_factory=dict)
+    uncovered: Mapping[str, str] = field(default_factory=dict)
+    costs: tuple[str, ...] = ()
+    """What costs by the hour all the same, in words."""
+    ends_at: datetime | None = None
+    """When a clock may end it; None when only a person does."""
+    unknown: tuple[str, ...] = ()
+    """What of this could not be read, in words."""
+
+
 def stop_notice(report: StopReport, spend: SpendSummary, links: Links) -> Notice:
     """Compose the mail about a stop or step-down."""
     mark = "" if report.complete or not report.enforced else "NOT FULLY "
@@ -145,42 +172,103 @@ def stop_notice(report: StopReport, spend: SpendSummary, links: Links) -> Notice
     subject = f"Bedrock spend: {mark}{word}{beyond}"
     subject = subject if report.enforced else f"Bedrock spend: would have {word} (report-only)"
     lines = [report.headline, "", f"Why: {report.reason}", *spend.lines()]
-    lines += _listed("Done:" if report.enforced else "Would have done:", report.done)
-    lines += _listed("FAILED, tried again each minute:", _pairs(report.failed))
-    lines += _listed("NOT stopped, out of reach:", _pairs(report.uncovered))
+    lines += listed("Done:" if report.enforced else "Would have done:", report.done)
+    lines += listed("FAILED, tried again each minute:", pairs(report.failed))
+    lines += listed("NOT stopped, out of reach:", pairs(report.uncovered))
     lines += ["", f"{report.proof}."] if report.proof is not None else []
-    lines += _listed("Also stopped alone:", report.alone) if report.level > Level.RELEASED else []
+    lines += listed("Also stopped alone:", report.alone) if report.level > Level.RELEASED else []
     lines += ["", "Let it go on:", links.release]
-    return _notice(subject, lines, links)
+    kind = {Level.STOP: "stop", Level.STEP_DOWN: "step-down"}.get(report.level, "stop-alone")
+    # A stop that works is in nobody's way but the callers'; one that does not is money running out.
+    urgent = report.enforced and (report.level is Level.STOP or not report.complete)
+    return compose(subject, lines, links, kind if report.enforced else "report-only", urgent=urgent)
 
 
 def warn_notice(decision: Decision, spend: SpendSummary, links: Links) -> Notice:
     """Compose the mail about a limit that is coming near."""
     lines = [f"Warning: {decision.reason}", "", *spend.lines()]
     lines += ["", "Nothing was stopped. Stop now:", links.kill]
-    return _notice("Bedrock spend: warning", lines, links)
+    return compose("Bedrock spend: warning", lines, links, "warning")
 
 
 def still_burning_notice(burning: Burning, level: Level, exempt: Sequence[str], next_rung: str, links: Links) -> Notice:
     """Compose the mail about usage that goes on although it is denied; ``next_rung`` says what is done about it."""
     what = "the stop" if level is Level.STOP else "the step-down"
     lines = [f"Bedrock is STILL USED minutes after {what} should have ended it: {burning.minutes} minutes were seen."]
-    lines += _listed(
+    lines += listed(
         "Still used, dearest minute each:", (f"${usd:.2f} a minute {each}" for each, usd in burning.usd.items())
     )
     lines += ["", next_rung, "The token metrics do not tell who calls. CloudTrail does: Event history, event source"]
     lines += ["bedrock.amazonaws.com, event names InvokeModel, Converse and their streams, in that region."]
-    lines += _listed("Exempt, so allowed to go on; it may be they:", exempt)
-    lines += ["", "Calls that began long before may end late. This is mailed again every 15 minutes while it lasts."]
+    lines += listed("Exempt, so allowed to go on; it may be they:", exempt)
+    lines += ["", "Calls that began long before may end late. This is mailed again while it lasts."]
     lines += ["", "Stop again, and see what it cannot reach:", links.kill]
-    return _notice(f"Bedrock spend: STILL BURNING after {what}", lines, links)
+    return compose(f"Bedrock spend: STILL BURNING after {what}", lines, links, "still-burning", urgent=True)
+
+
+def standing_notice(now: datetime, stand: Stand, links: Links) -> Notice:
+    """Compose the reminder that a stop or step-down is on and nobody has released it."""
+    what = "STOPPED" if stand.level is Level.STOP else "STEPPED DOWN"
+    since = f"since {stand.since:%Y-%m-%d %H:%M} UTC, for {span(now - stand.since)}"
+    lines = [f"Bedrock is {what} {since}. Nobody has released it.", "", f"Why: {stand.reason}"]
+    if stand.ends_at is not None:
+        lines += [f"It ends by itself at {stand.ends_at:%Y-%m-%d %H:%M} UTC, if nothing calls for it then."]
+    lines += listed("NOT fully done, tried again each minute:", pairs(stand.failed))
+    lines += listed("NOT stopped, out of reach:", pairs(stand.uncovered))
+    lines += listed("Costs all the same until somebody deletes it:", stand.costs)
+    lines += listed("Not known:", stand.unknown)
+    lines += ["", "Let it go on:", links.release]
+    return compose(f"Bedrock spend: still {what}, {span(now - stand.since)}", lines, links, "standing", urgent=True)
+
+
+def blind_notice(since: datetime, now: datetime, gaps: Sequence[str], links: Links) -> Notice:
+    """Compose the mail about a meter that reads nothing at all."""
+    lines = [f"The meter sees NOTHING since {since:%Y-%m-%d %H:%M} UTC, for {span(now - since)}."]
+    lines += ["No limit can stop anything meanwhile; what is stopped stays so.", *listed("Not read:", gaps)]
+    lines += ["", "It tries again each minute. If you cannot wait, stop now:", links.kill]
+    return compose("Bedrock spend: the meter is BLIND", lines, links, "blind", urgent=True)
+
+
+def escalated(notice: Notice, matter: Matter, now: datetime) -> Notice:
+    """Return a notice for those who are told when nobody acts."""
+    since = f"{matter.since:%Y-%m-%d %H:%M} UTC ({span(now - matter.since)})"
+    times = {0: "could not be mailed", 1: "was mailed once"}.get(matter.times, f"was mailed {matter.times} times")
+    lines = [f"NOBODY ACTED: this goes on since {since} and {times}.", ""]
+    subject = subject_line(f"NOBODY ACTED: {notice.subject.removeprefix('Bedrock spend: ')}")
+    return Notice(subject, "\n".join(lines) + "\n" + notice.text, notice.kind, urgent=True)
+
+
+def owner_notice(scope: str, reason: str, *, stopped: bool, by: str, whom: str) -> Notice:
+    """Compose the mail to the owner of a role or user that is stopped alone, or is so no more.
+
+    It goes to whomever a tag names: no links, for they are of no use without rights, and no more than concerns them.
+    """
+    if stopped:
+        lines = [f"{scope} can no longer use Amazon Bedrock: its calls are denied.", "", f"Why: {reason}"]
+        lines += ["Nothing was deleted; everything else it may do it still may."]
+        lines += [f"To have it released, ask {whom}."]
+    else:
+        lines = [f"{scope} may use Amazon Bedrock again, within a minute.", "", f"Released by {by}: {reason}"]
+        lines += [f"If it is still denied, ask {whom}."]
+    lines += ["", "You are told because a tag names you as its owner."]
+    subject = f"Bedrock spend: {scope} was {'stopped' if stopped else 'released'}"
+    return Notice(subject_line(subject), "\n".join(lines) + "\n", "owner-stopped" if stopped else "owner-released")
+
+
+def span(time: timedelta) -> str:
+    """Return a length of time in words: ``3 h 12 min``."""
+    minutes = max(int(time.total_seconds()) // 60, 0)
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {rest} min" if hours else f"{rest} min"
 
 
 def gap_notice(gaps: Sequence[str], links: Links) -> Notice:
     """Compose the mail about what the meter cannot see."""
-    lines = ["The meter cannot see everything; what it shows is at least what was spent.", *_listed("Not read:", gaps)]
+    lines = ["The meter cannot see everything; what it shows is at least what was spent.", *listed("Not read:", gaps)]
     lines += ["", "It goes on with the rest. This is mailed once a day while it lasts."]
-    return _notice("Bedrock spend: the meter does not see everything", lines, links)
+    return compose("Bedrock spend: the meter does not see everything", lines, links, "gap")
 
 
 def unlisted_notice(regions: Mapping[str, Sequence[str]], links: Links) -> Notice:
@@ -189,10 +277,10 @@ def unlisted_notice(regions: Mapping[str, Sequence[str]], links: Links) -> Notic
     lines = [
         f"Bedrock is used in {names}, which guardrail.toml does not list; it is metered from now on.",
         "Add it to regions there and deploy, so that it is watched by the minute and its batch jobs are stopped.",
-        *_listed("Seen in:", (f"{region}: {', '.join(planes)}" for region, planes in regions.items())),
+        *listed("Seen in:", (f"{region}: {', '.join(planes)}" for region, planes in regions.items())),
     ]
     lines += ["", "Nothing was stopped. If nobody should be there, somebody may have your keys. Stop now:", links.kill]
-    return _notice(f"Bedrock spend: used in {names}, which is not listed", lines, links)
+    return compose(f"Bedrock spend: used in {names}, which is not listed", lines, links, "unlisted-region")
 
 
 def prices_notice(waiting: Sequence[Pending], function: str, links: Links) -> Notice:
@@ -208,39 +296,27 @@ def prices_notice(waiting: Sequence[Pending], function: str, links: Links) -> No
     more_models = len(waiting) - _MAX_LISTED
     lines += ["", f"... and {more_models} more models; the function's answer lists all."] if more_models > 0 else []
     lines += ["", "This is mailed once."]
-    return _notice("Bedrock spend: prices that need your word", lines, links)
-
-
-def budget_notice(actual: Decimal, budgeted: Decimal, alert_type: str, links: Links) -> Notice:
-    """Compose the mail about a budget notification that calls for no stop."""
-    lines = [
-        f"AWS Budgets ({alert_type.lower()}): ${actual:.2f} of ${budgeted:.2f} this month, confirmed with the budget.",
-        "Budgets sees a dollar 8 to 24 hours late; the limits of the guardrail are judged by the minute.",
-        "",
-        "Nothing was stopped. Stop now:",
-        links.kill,
-    ]
-    return _notice("Bedrock spend: AWS Budgets warning", lines, links)
+    return compose("Bedrock spend: prices that need your word", lines, links, "prices")
 
 
 def crosscheck_notice(found: CrossCheck, links: Links) -> Notice:
     """Compose the mail about a meter and a bill that differ; the subject says which way, for one is dangerous."""
     headline, meaning = _DRIFTS[found.agreement.name]
     lines = [found.summary, meaning]
-    lines += _listed("Day by day:", (f"{day}: {pair}" for day, pair in found.days.items()))
+    lines += listed("Day by day:", (f"{day}: {pair}" for day, pair in found.days.items()))
     models = (f"{name}: {pair}" for name, pair in found.models.items())
-    lines += _listed("Models, the largest difference first:", models)
-    lines += _listed("On the bill alone, by these names:", _amounts(found.only_billed))
-    lines += _listed("With the meter alone, by these names:", _amounts(found.only_metered))
-    lines += _listed("Not compared:", (f"{day}: {why}" for day, why in found.left_out.items()))
-    lines += _listed("Mind:", found.notes)
+    lines += listed("Models, the largest difference first:", models)
+    lines += listed("On the bill alone, by these names:", _amounts(found.only_billed))
+    lines += listed("With the meter alone, by these names:", _amounts(found.only_metered))
+    lines += listed("Not compared:", (f"{day}: {why}" for day, why in found.left_out.items()))
+    lines += listed("Mind:", found.notes)
     if found.factor is not None:
         lines += ["", f"prices.factor = {found.shown_factor} in guardrail.toml would make them agree."]
         lines += ["Nothing is changed until you set it and deploy. It scales every price but the overrides."]
     if found.no_factor:
         lines += ["", f"No factor is offered: {found.no_factor}."]
     lines += ["", "Nothing was stopped. Stop now:", links.kill]
-    return _notice(f"Bedrock spend: {headline}", lines, links)
+    return compose(f"Bedrock spend: {headline}", lines, links, "crosscheck")
 
 
 _DRIFTS = {
@@ -274,12 +350,12 @@ def release_notice(
     """Compose the mail about a release: of the account, or of what was stopped alone; a later stop may overrule it."""
     lines = [f"Released by {by}: {reason}" if scope is None else f"{scope} released by {by}: {reason}"]
     lines += [f"Allowance: {allowance}"] if allowance else []
-    lines += _listed("Done:", done)
-    lines += _listed("FAILED, tried again each minute; or run release again:", _pairs(failed))
+    lines += listed("Done:", done)
+    lines += listed("FAILED, tried again each minute; or run release again:", pairs(failed))
     lines += ["", "Stop again:", links.kill]
     subject = "NOT FULLY released" if failed else "released"
     subject = "STOPPED again, while it was being released" if overruled else subject
-    return _notice(f"Bedrock spend: {subject}", lines, links)
+    return compose(f"Bedrock spend: {subject}", lines, links, "release")
 
 
 def arming_notice(
@@ -287,14 +363,14 @@ def arming_notice(
 ) -> Notice:
     """Compose the mail about those a stop would not reach as it should; ``add`` is how a permission set is mended."""
     lines = ["The brake policy cannot be attached to everybody who can spend. This is mailed once for each."]
-    lines += _listed("No free slot for a policy:", _pairs(full))
-    lines += _listed(
+    lines += listed("No free slot for a policy:", pairs(full))
+    lines += listed(
         "Permission sets of IAM Identity Center without it, and their roles:",
         (f"{name}: {', '.join(roles)}" for name, roles in lacking.items()),
     )
-    lines += _listed("To add it, where IAM Identity Center is administered:", add)
+    lines += listed("To add it, where IAM Identity Center is administered:", add)
     lines += ["", "Nothing is stopped."]
-    return _notice("Bedrock spend: some could not be stopped", lines, links)
+    return compose("Bedrock spend: some could not be stopped", lines, links, "arming")
 
 
 def drift_notice(drift: Drift, level: str, links: Links) -> Notice:
@@ -304,7 +380,7 @@ def drift_notice(drift: Drift, level: str, links: Links) -> Notice:
     lines += ["What is to be stopped is being stopped again; in peace whoever still exists is armed again."]
     lines += ["If it was taken off only to delete the principal, all is well. Otherwise ask them why."]
     lines += ["More of the same by the same caller within an hour is in the log of the arm function alone."]
-    return _notice("Bedrock spend: somebody changed the brake", lines, links)
+    return compose("Bedrock spend: somebody changed the brake", lines, links, "drift")
 
 
 def held_delete_notice(delete: RefusedDelete, why: str, brake_arn: str, links: Links) -> Notice:
@@ -313,14 +389,16 @@ def held_delete_notice(delete: RefusedDelete, why: str, brake_arn: str, links: L
     lines = [f"{delete.by} tried to delete {delete.holder}. IAM refused: a policy of the guardrail is attached."]
     lines += [f"It was left attached: {why}.", "", "Release first, or take it off by hand:"]
     lines += [f"aws iam detach-{kind}-policy --{kind}-name {name} --policy-arn {brake_arn}", "", "Release:"]
-    return _notice("Bedrock spend: a deletion has to wait", [*lines, links.release], links)
+    return compose("Bedrock spend: a deletion has to wait", [*lines, links.release], links, "held-deletion")
 
 
-def _pairs(reasons: Mapping[str, str]) -> list[str]:
+def pairs(reasons: Mapping[str, str]) -> list[str]:
+    """Return lines of who and why."""
     return [f"{who}: {why}" for who, why in reasons.items()]
 
 
-def _listed(title: str, items: Iterable[str]) -> list[str]:
+def listed(title: str, items: Iterable[str]) -> list[str]:
+    """Return a titled list, cut short; nothing where there are no items."""
     each = list(items)
     if not each:
         return []
@@ -328,6 +406,12 @@ def _listed(title: str, items: Iterable[str]) -> list[str]:
     return ["", title, *(f"- {item}" for item in each[:_MAX_LISTED]), *more]
 
 
-def _notice(subject: str, lines: Sequence[str], links: Links) -> Notice:
+def compose(subject: str, lines: Sequence[str], links: Links, kind: str = "", *, urgent: bool = False) -> Notice:
+    """Return a notice that ends as all do: where to look, and how to stop by hand."""
     ending = ["See how it stands:", links.status, "Stop by hand when no Lambda works:", links.by_hand]
-    return Notice(subject.encode("ascii", "replace").decode()[:_MAX_SUBJECT], "\n".join([*lines, *ending]) + "\n")
+    return Notice(subject_line(subject), sayable("\n".join([*lines, *ending]) + "\n"), kind, urgent)
+
+
+def subject_line(text: str) -> str:
+    """Return a subject as SNS takes it: printable ASCII, at most 100 characters."""
+    return "".join(each if " " <= each <= "~" else "?" for each in text)[:_MAX_SUBJECT]

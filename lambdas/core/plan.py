@@ -3,12 +3,16 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lambdas.core.budget_action import Execution
 from lambdas.core.levels import Level
 from lambdas.core.levers import Held
 from lambdas.core.principals import Capability, Principal, PrincipalKind, Spared
 from lambdas.core.scopes import Scope
 
 MISSING_VERSION = "somebody deleted that version: deploy with `-c repair=` and a word not used before"
+
+IMPLAUSIBLE = "left alone because the figure looks implausible: end it by hand, or kill"
+"""Why a stop leaves what nothing brings back, when nobody who is to be believed has called for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,14 @@ class Goal:
 
     level: Level
     alone: tuple[Scope, ...] = ()
+    ends_work: bool | None = True
+    """Whether a stop ends work in flight and standing capacity, which nothing brings back; None when that is not known
+    now, and so left for later."""
+
+
+def kill_goal(scope: Scope | None) -> Goal:
+    """Return what a person's kill is to bring about: of the whole account, or of one scope alone."""
+    return Goal(Level.STOP) if scope is None else Goal(Level.RELEASED, (scope,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +218,18 @@ class Restore:
         return f"put back {self.held.words}"
 
 
-Step = Switch | Attach | Detach | Join | Leave | Narrow | Widen | StopJob | Hold | Restore
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Have AWS Budgets undo what it did by itself, or be ready to do it again."""
+
+    execution: Execution
+
+    def __str__(self) -> str:
+        """Return the words for people."""
+        return self.execution.words
+
+
+Step = Switch | Attach | Detach | Join | Leave | Narrow | Widen | StopJob | Hold | Restore | Ask
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,13 @@ def usd(text: str) -> Decimal:
 
 
 def moment(text: str) -> datetime:
-    """Return a moment, aware UTC. Raises ValueError for what is none, or has no time zone."""
+    """Return a moment, aware UTC. Raises ValueError for none in UTC or without a time zone, TypeError for no text."""
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         msg = f"{text!r} has no time zone"
         raise ValueError(msg)
-    return found.astimezone(UTC)
+    try:
+        return found.astimezone(UTC)
+    except OverflowError as error:
+        msg = f"{text!r} is beyond all there is in UTC"
+        raise ValueError(msg) from error

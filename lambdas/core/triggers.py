@@ -1,58 +1,22 @@
-"""What comes in from outside, parsed: Budgets notifications, the console's events, release requests."""
+"""What comes in from outside, parsed: the console's events, release requests, the clock's."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
+from lambdas.core import stored
+from lambdas.core.answers import sayable
 from lambdas.core.errors import RefusedError
 from lambdas.core.limits import Allowance
 from lambdas.core.scopes import Scope, parse_scope
-
-# --- AWS Budgets -----------------------------------------------------------------------------------------------
-
-_FIELD = re.compile(
-    r"^[ \t]*(Budget Name|Budget Type|Budgeted Amount|Alert Type|Alert Threshold)[ \t]*:[ \t]*(.*?)[ \t]*$",
-    re.IGNORECASE | re.MULTILINE,
-)
-_ACCOUNT = re.compile(r"^[ \t]*AWS Account:?[ \t]+(\d{12})[ \t]*$", re.IGNORECASE | re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetClaim:
-    """What a notification claims. It says that it is worth asking the budget, never how much was spent."""
-
-    budget_name: str | None
-    """None when the text does not say, or not in a form we know."""
-    alert_type: str | None
-    """``ACTUAL`` or ``FORECASTED``; None when unknown."""
+from lambdas.core.windows import Window
 
 
 def is_by_clock(event: object) -> bool:
     """Tell whether a schedule of EventBridge sent this, and nobody else."""
     return isinstance(event, Mapping) and event.get("detail-type") == "Scheduled Event"
-
-
-def parse_budget_message(text: str, *, account_id: str, budget_name: str) -> BudgetClaim:
-    """Read AWS's plain-text notification tolerantly.
-
-    Raises RefusedError when it plainly speaks of another account or another budget. Whatever cannot be read at
-    all is a claim about our budget: the topic takes messages from AWS Budgets of this account only, and the
-    figure is confirmed with DescribeBudget in any case.
-    """
-    text = "\n".join(text.splitlines())
-    # The first line of a kind counts, whatever somebody wrote further down.
-    fields = {key.lower(): value for key, value in reversed(_FIELD.findall(text))}
-    if (account := _ACCOUNT.search(text)) and account.group(1) != account_id:
-        msg = f"budget notification of account {account.group(1)}, this is {account_id}: ignored"
-        raise RefusedError(msg)
-    named = fields.get("budget name") or None
-    if named is not None and named != budget_name:
-        msg = f"notification of budget {named!r}, only {budget_name!r} is ours: ignored"
-        raise RefusedError(msg)
-    alert = (fields.get("alert type") or "").upper()
-    return BudgetClaim(named, alert if alert in {"ACTUAL", "FORECASTED"} else None)
 
 
 # --- the kill function -----------------------------------------------------------------------------------------
@@ -79,13 +43,14 @@ def parse_kill(event: object, *, account_id: str) -> tuple[str, Scope | None]:
 
 
 def _cut(words: str) -> str:
-    words = words.strip()
+    words = sayable(words.strip())
     return words if len(words) <= _LONGEST else f"{words[: _LONGEST - 3]}..."
 
 
-def _scope(named: object, what: str, account_id: str) -> Scope:
+def _scope(named: object, what: str, account_id: str, key: str = "scope") -> Scope:
     if not isinstance(named, str):
-        msg = f'nothing was {what}: "scope" must be a text like "role/agent"; leave it out for the account'
+        otherwise = f'leave it out, or say "{ACCOUNT_SCOPE}",' if key == "scope" else f'say "{ACCOUNT_SCOPE}"'
+        msg = f'nothing was {what}: "{key}" must be a text like "role/agent"; {otherwise} for the account'
         raise RefusedError(msg)
     try:
         return parse_scope(named, account_id=account_id)
@@ -94,10 +59,43 @@ def _scope(named: object, what: str, account_id: str) -> Scope:
         raise RefusedError(msg) from error
 
 
+# --- the status function ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """What the status function is asked; anything at all is a question about the state."""
+
+    plan: bool = False
+    """Whether it is asked what a kill would do now."""
+    scope: Scope | None = None
+    """What that kill would stop alone; None for the whole account."""
+    in_full: bool = False
+    """Whether long lists are wanted in full."""
+
+
+def parse_status(event: object, *, account_id: str) -> StatusRequest:
+    """Read ``{"plan": "account"}``, ``{"plan": "role/agent"}``, ``{"all": true}``; anything else asks for the state.
+
+    Raises RefusedError for a scope that cannot be killed either.
+    """
+    if not isinstance(event, Mapping):
+        return StatusRequest()
+    in_full = event.get("all") is True
+    if "plan" not in event:
+        return StatusRequest(in_full=in_full)
+    named = event["plan"]
+    scope = None if named in (None, ACCOUNT_SCOPE) else _scope(named, "planned", account_id, key="plan")
+    return StatusRequest(plan=True, scope=scope, in_full=in_full)
+
+
 # --- the release function --------------------------------------------------------------------------------------
 
-RELEASE_WORD = "RELEASE"
+RELEASE_WORD, ALLOW_WORD = "RELEASE", "ALLOW"
+_ALL = "all"
 _MAX_ALLOWANCE = timedelta(days=31)
+_MAX_USD = Decimal(1_000_000_000)
+"""As for a limit: beyond that nothing is limited any more, and a figure with a thousand digits is no mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +121,59 @@ def parse_release(event: object, *, now: datetime, account_id: str) -> ReleaseRe
     if not isinstance(event, Mapping) or event.get("confirm") != RELEASE_WORD:
         msg = f'nothing was released: the event must be {{"confirm": "{RELEASE_WORD}", "reason": "why it is safe now"}}'
         raise RefusedError(msg)
-    if unknown := sorted(map(str, event.keys() - {"confirm", "reason", "by", "scope", "allowance"})):
-        msg = f"nothing was released: unknown key {', '.join(unknown)}; known are confirm, reason, by, scope, allowance"
-        raise RefusedError(msg)
-    reason, by = event.get("reason"), event.get("by", "the console")
-    if not isinstance(reason, str) or not reason.strip():
-        msg = 'nothing was released: "reason" must say in a few words why it is safe now'
-        raise RefusedError(msg)
-    if not isinstance(by, str) or not by.strip():
-        msg = 'nothing was released: "by" must be a name'
-        raise RefusedError(msg)
-    reason, by = _cut(reason), _cut(by)
+    reason, by = _said(event, "released", "scope", "allowance")
     raw = event.get("allowance")
-    allowance = None if raw is None else _allowance(raw, reason, by, now)
+    allowance = None if raw is None else _allowance(raw, reason, by, now, "released")
     # What is there and says nothing, as an empty variable of a shell does, is not the account.
     named = event.get("scope")
     everything = named == EVERYTHING
     scope = None if named in (None, ACCOUNT_SCOPE) or everything else _scope(named, "released", account_id)
     return ReleaseRequest(reason, by, allowance, scope is None, (scope,) if scope else (), everything)
+
+
+@dataclass(frozen=True, slots=True)
+class AllowRequest:
+    """A person's word that more may be spent for a while, or no more; nothing is released by it."""
+
+    reason: str
+    by: str
+    allowance: Allowance | None
+    """None to end all that were given."""
+
+
+def parse_allow(event: object, *, now: datetime) -> AllowRequest | None:
+    """Read ``{"confirm": "ALLOW", "reason": …, "by": …, "allowance": {"usd": …, "hours": …}}``, or ``"cancel": "all"``.
+
+    None for what is no such request. Raises RefusedError, naming the key and the rule.
+    """
+    if not isinstance(event, Mapping) or event.get("confirm") != ALLOW_WORD:
+        return None
+    reason, by = _said(event, "allowed", "allowance", "cancel")
+    if ("allowance" in event) is ("cancel" in event):
+        msg = 'nothing was allowed: give "allowance": {"usd": 50, "hours": 4}, or "cancel": "all" to end those given'
+        raise RefusedError(msg)
+    if "allowance" in event:
+        return AllowRequest(reason, by, _allowance(event["allowance"], reason, by, now, "allowed"))
+    if event["cancel"] != _ALL:
+        msg = f'nothing was ended: "cancel" must be "{_ALL}", which ends all allowances'
+        raise RefusedError(msg)
+    return AllowRequest(reason, by, None)
+
+
+def _said(event: Mapping[Any, Any], what: str, *more: str) -> tuple[str, str]:
+    """Return the reason and the name; ``more`` are the keys known besides."""
+    known = ("confirm", "reason", "by", *more)
+    if unknown := sorted(map(str, event.keys() - set(known))):
+        msg = f"nothing was {what}: unknown key {', '.join(unknown)}; known are {', '.join(known)}"
+        raise RefusedError(msg)
+    reason, by = event.get("reason"), event.get("by", "the console")
+    if not isinstance(reason, str) or not reason.strip():
+        msg = f'nothing was {what}: "reason" must say in a few words why it is safe now'
+        raise RefusedError(msg)
+    if not isinstance(by, str) or not by.strip():
+        msg = f'nothing was {what}: "by" must be a name'
+        raise RefusedError(msg)
+    return _cut(reason), _cut(by)
 
 
 def is_the_end(stack_status: str) -> bool:
@@ -166,29 +199,59 @@ def parse_automatic_release(event: object) -> AutomaticRelease | None:
     if not isinstance(event, Mapping) or event.get("source") != "meter":
         return None
     try:
-        at, windows, reason = datetime.fromisoformat(event["at"]), event["windows"], event["reason"]
+        at, windows, reason = stored.moment(event["at"]), event["windows"], event["reason"]
         scopes = event.get("scopes", [])
-        if at.tzinfo is None or not isinstance(reason, str) or not all(isinstance(x, list) for x in (windows, scopes)):
-            msg = "a moment without a time zone, or windows that are no list"
+        if not isinstance(reason, str) or not all(isinstance(x, list) for x in (windows, scopes)):
+            msg = "a reason that is no text, or windows that are no list"
             raise TypeError(msg)  # noqa: TRY301 - told below with the others
     except (KeyError, ValueError, TypeError) as error:
         msg = f"a request of the meter that cannot be read ({error!r}): nothing was released; deploy the stack again"
         raise RefusedError(msg) from error
-    return AutomaticRelease(at, reason, tuple(map(str, windows)), tuple(map(str, scopes)))
+    return AutomaticRelease(at, sayable(reason), tuple(map(str, windows)), tuple(map(str, scopes)))
 
 
-def _allowance(raw: object, reason: str, by: str, now: datetime) -> Allowance:
-    if not isinstance(raw, Mapping) or raw.keys() != {"usd", "hours"}:
-        msg = 'nothing was released: "allowance" must be {"usd": dollars more, "hours": for how long}'
-        raise RefusedError(msg)
-    usd, hours = _positive(raw["usd"]), _positive(raw["hours"])
-    if usd is None or hours is None or hours > _MAX_ALLOWANCE / timedelta(hours=1):
+def _allowance(raw: object, reason: str, by: str, now: datetime, what: str) -> Allowance:
+    ends = raw.keys() & {"hours", "until"} if isinstance(raw, Mapping) else set()
+    if not isinstance(raw, Mapping) or len(ends) != 1 or not {"usd"} <= raw.keys() <= {"usd", "window", *ends}:
         msg = (
-            'nothing was released: in "allowance", usd and hours must be numbers above 0, '
-            f"hours at most {_MAX_ALLOWANCE // timedelta(hours=1)}"
+            f'nothing was {what}: "allowance" must be {{"usd": dollars more, "hours": for how long}}, or in place of '
+            f'hours "until": "{now + timedelta(days=1):%Y-%m-%dT%H:%MZ}"; "window": "day" raises that limit alone'
         )
         raise RefusedError(msg)
-    return Allowance(usd, now + timedelta(hours=float(hours)), reason, by)
+    usd = _positive(raw["usd"])
+    until = _until(raw["until"]) if "until" in ends else _after(_positive(raw["hours"]), now)
+    if usd is None or usd > _MAX_USD or until is None or not now < until <= now + _MAX_ALLOWANCE:
+        msg = (
+            f'nothing was {what}: in "allowance", usd and hours must be numbers above 0, usd at most {_MAX_USD:,}, '
+            f'hours at most {_MAX_ALLOWANCE // timedelta(hours=1)}; "until" a moment to come like '
+            f"{now + timedelta(days=1):%Y-%m-%dT%H:%MZ}, at most {_MAX_ALLOWANCE.days} days from now"
+        )
+        raise RefusedError(msg)
+    return Allowance(usd, until, reason, by, _window(raw["window"], what) if "window" in raw else None)
+
+
+def _window(word: object, what: str) -> Window:
+    found = next((each for each in Window if each == word), None)
+    if found is None:
+        msg = (
+            f'nothing was {what}: "window" must be one of {", ".join(Window)}; leave it out to raise all but the minute'
+        )
+        raise RefusedError(msg)
+    return found
+
+
+def _after(hours: Decimal | None, now: datetime) -> datetime | None:
+    # Beyond the most that is allowed a date may not even exist.
+    return None if hours is None or hours > _MAX_ALLOWANCE / timedelta(hours=1) else now + timedelta(hours=float(hours))
+
+
+def _until(text: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+        # A moment without a zone may be meant in any.
+        return None if moment is None or moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _positive(value: object) -> Decimal | None:

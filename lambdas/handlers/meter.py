@@ -20,11 +20,11 @@ from lambdas.core.windows import Window
 from lambdas.wiring import Wiring
 
 _CLOUDWATCH = (TokenMetrics.glance, TokenMetrics.listed, TokenMetrics.probe, TokenMetrics.read)
-_TICK = (LedgerTable.memory, LedgerTable.note_watch, LedgerTable.record_decision)
+_TICK = (LedgerTable.memory, LedgerTable.note_watch, LedgerTable.record_decision, LedgerTable.note, LedgerTable.last)
 _HOURS = (LedgerTable.closed_days, LedgerTable.close, LedgerTable.kept)
-_SERIES = (LedgerTable.known_series, LedgerTable.remember_series)
-_BRAKE = (BrakePolicies.levels, BrakePolicies.holders, StopFunction.ask, ReleaseFunction.ask, NoticeTopic.send)
-USES = (*_CLOUDWATCH, *_TICK, *_HOURS, *_SERIES, *_BRAKE)
+_SERIES = (LedgerTable.known_series, LedgerTable.remember_series, LedgerTable.count)
+_BRAKE = (BrakePolicies.levels, BrakePolicies.holders, StopFunction.ask, ReleaseFunction.ask)
+USES = (*_CLOUDWATCH, *_TICK, *_HOURS, *_SERIES, *_BRAKE, NoticeTopic.send, NoticeTopic.escalate)
 
 logger = Logger(service="meter")
 
@@ -42,8 +42,10 @@ def handler(event: object, _context: object) -> dict[str, Any]:
     The clock's event lets the pace decide what is looked at; with any other one everything is.
     """
     now = datetime.now(UTC)
-    tools = _wiring(Window.HOUR.start(now)).meter_tools
+    wiring = _wiring(Window.HOUR.start(now))
+    tools = wiring.meter_tools
     tick = metering.tick(now, tools, woken=not is_by_clock(event))
+    wiring.count_asked(now)
     answer = tick.answer()
     logger.info("tick", answer=answer)
     if tick.moving:

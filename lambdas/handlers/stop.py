@@ -1,4 +1,4 @@
-"""Stops or steps down on the word of the meter or of AWS Budgets."""
+"""Stops or steps down on the word of the meter or of the bill, and where so configured when the meter is silent."""
 
 import json
 from datetime import UTC, datetime
@@ -7,14 +7,18 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.data_classes import SNSEvent
 
+from lambdas.aws.alarms import Alarms
 from lambdas.aws.budgets import Budget
 from lambdas.aws.dynamodb import LedgerTable
+from lambdas.core import anomaly
+from lambdas.core.alarm_events import is_state_change
 from lambdas.core.errors import RefusedError, UnfinishedError
 from lambdas.stopping import StopRequest, parse_meter_request
 from lambdas.uses import STOPPING
 from lambdas.wiring import Deadline, Wiring
 
-USES = (*STOPPING, LedgerTable.stopped_alone, Budget.figures)
+_BILL = (Budget.figures, LedgerTable.latest_decision, LedgerTable.may_tell)
+USES = (*STOPPING, LedgerTable.stopped_alone, LedgerTable.memory, Alarms.found, *_BILL)
 
 logger = Logger(service="stop")
 
@@ -29,7 +33,7 @@ def handler(event: object, context: Deadline) -> dict[str, Any]:
         logger.warning("refused", reason=str(error))
         return {"summary": f"Refused: {error}"}
     if request is None:
-        return {"summary": "A budget warning was passed on; nothing was stopped."}
+        return {"summary": "What the bill says was passed on, or told before; nothing was stopped."}
     result = wiring.stop(request, context, now)
     answer = result.answer(wiring.links)
     logger.warning("stop", answer=answer)
@@ -42,15 +46,19 @@ def handler(event: object, context: Deadline) -> dict[str, Any]:
 
 def _request(event: object, wiring: Wiring) -> StopRequest | None:
     if isinstance(event, dict) and "Records" in event:
-        return wiring.budget_request(*_message(event))
+        return wiring.budget_request(_messages(event), datetime.now(UTC))
+    if isinstance(event, dict) and event.get("source") == anomaly.SOURCE:
+        return wiring.anomaly_request(event, datetime.now(UTC))
+    if is_state_change(event):
+        return wiring.silence_request(event, datetime.now(UTC))
     return parse_meter_request(event)
 
 
-def _message(event: dict[str, Any]) -> tuple[str, datetime]:
+def _messages(event: dict[str, Any]) -> list[tuple[str, datetime]]:
     try:
         records = [each.sns for each in SNSEvent(event).records]
-        sent = [datetime.fromisoformat(each.timestamp).astimezone(UTC) for each in records]
-        return "\n".join(each.message for each in records), min(sent)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        # A message that is no text raises here.
+        return [(f"{each.message:s}", datetime.fromisoformat(each.timestamp).astimezone(UTC)) for each in records]
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         msg = f"an event that is no SNS message ({error!r}): nothing was done"
         raise RefusedError(msg) from error

@@ -45,6 +45,15 @@ irreversible = ["provisioned-throughput", "marketplace-endpoint", "custom-model-
 spare = ["batch-job"]
 [detach]
 policies = ["policy/team/bedrock-use", "arn:aws:iam::aws:policy/AmazonBedrockFullAccess"]
+[notices]
+chat = true
+again_minutes = 30
+escalate = ["boss@example.com"]
+owner_tag = "owner"
+sender = "guard@example.com"
+[live_drill]
+model = "anthropic.claude-haiku-5-5"
+monthly = true
 [organization]
 management_account = "999999999999"
 account = "123456789012"

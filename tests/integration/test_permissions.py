@@ -5,7 +5,7 @@ import io
 import json
 import zipfile
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -14,13 +14,16 @@ import pytest
 from lambdas.aws.concurrency import TAG
 from lambdas.core.permissions import permissions_of
 from lambdas.core.scp import stop_scp
+from lambdas.core.telling import Telling
 from lambdas.settings import Organization, Settings
 from lambdas.wiring import Wiring
 from tests.conftest import ACCOUNT, event
 from tests.integration.test_crosscheck import close_days
 from tests.integration.test_functions import RELEASE, spend
 from tests.integration.test_inventory import use_elsewhere
+from tests.integration.test_live_drill import stand_ins, with_a_canary
 from tests.integration.test_prices import wait_for_a_word
+from tests.integration.test_watch import deployed
 from tests.integration.world import DELETING, FUNCTIONS, SETTINGS, TRUST, Account, allow, budget
 
 USE = f"arn:aws:iam::{ACCOUNT}:policy/use"
@@ -35,6 +38,21 @@ def everything(aws: None, monkeypatch: pytest.MonkeyPatch) -> Account:
     account.work()
     settings = every_mode()
     account.install(settings=settings)
+    stop_and_release(account)
+    stop_by_others(account, settings)
+    use_the_console(account)
+    digest(account, monkeypatch)
+    close_days("20")
+    account.run("crosscheck", event("scheduled.json"))
+    account.run("prices", event("scheduled.json"))
+    wait_for_a_word(account)
+    watch(account)
+    take_down(account, replace(settings, exempt=(*settings.exempt, "role/newcomer")))
+    return account
+
+
+def stop_and_release(account: Account) -> None:
+    """Arm, stop on the meter's word, and stop and release each kind of scope alone."""
     account.run("arm", event("scheduled.json"))
     account.run("disarm", event("iam_delete_role_refused.json"))
     account.run("disarm", event("iam_delete_user_refused_root.json"))
@@ -51,37 +69,80 @@ def everything(aws: None, monkeypatch: pytest.MonkeyPatch) -> Account:
     account.run("stop", account.asked[-1])
     account.run("release", {**RELEASE, "allowance": {"usd": 5, "hours": 1}})
     boto3.client("iam").update_user(UserName="renamed", NewUserName="using")
+    boto3.client("iam").tag_role(RoleName="agent", Tags=[{"Key": "owner", "Value": "ada@example.com"}])
     for scope in ("role/agent", "user/dev", "model:anthropic.claude-opus*"):
         account.run("kill", {"scope": scope})
         account.run("meter", event("scheduled.json"))
         account.run("stop", account.asked[-1])
         account.run("release", {**RELEASE, "scope": scope})
+
+
+def stop_by_others(account: Account, settings: Settings) -> None:
+    """Stop on the word of the bill, take stock, and run the drill."""
     # As if a writer had ended half-way: the ledger has it and IAM has not.
     Wiring().ledger.stop_alone("model:amazon.nova-premier*", "too dear", datetime.now(UTC))
     account.run("meter", event("scheduled.json"))
     account.run("stop", account.asked[-1])
     account.answers["budgets:ViewBudget"] = lambda _: {"Budget": budget("1234.56")}
     account.run("stop", event("sns_budget.json"))
+    account.run("stop", event("cost_anomaly.json"))
+    account.budget_action = "EXECUTION_SUCCESS"
     account.put_back("Delete")
     account.jobs = [job("b")]
     use_elsewhere("eu-west-3")
     account.jobs[0] |= {"modelId": "amazon.nova-pro-v1:0", "submitTime": datetime.now(UTC)}
     account.stock()
     account.run("inventory", event("scheduled.json"))
+    drill(account, settings)
+
+
+def use_the_console(account: Account) -> None:
+    """Plan, kill and look, and share the events of the console."""
     account.work()
+    account.run("status", {"plan": "account"})
+    account.run("status", {"plan": "role/agent"})
     account.run("kill", {})
     account.rest()
     account.run("kill", {})
     account.run("arm", event("iam_detach_brake.json"))
     account.run("disarm", event("iam_delete_role_refused.json"))
     account.run("status", {})
-    close_days("20")
-    account.run("crosscheck", event("scheduled.json"))
-    account.run("prices", event("scheduled.json"))
-    wait_for_a_word(account)
-    account.install("Update", replace(settings, exempt=(*settings.exempt, "role/newcomer")))
-    account.install("Delete", replace(settings, exempt=(*settings.exempt, "role/newcomer")))
-    return account
+    account.share("Create")
+    account.shared.schemas["_bedrock-spend-kill-schema"] = ["{}"]
+    account.share("Update")
+    account.share("Delete")
+    account.run("release", {"confirm": "ALLOW", "reason": "done", "cancel": "all"})
+
+
+def take_down(account: Account, settings: Settings) -> None:
+    """Change the configuration, then destroy the stack."""
+    account.install("Update", settings)
+    account.install("Delete", settings)
+
+
+def watch(account: Account) -> None:
+    """Look at the guardrail itself when there is something of each kind to look at; let the meter fall silent."""
+    deployed(account)
+    account.run("watch", event("scheduled.json"))
+    account.run("watch", event("lambda_update_code.json"))
+    account.run("stop", event("alarm_heartbeat.json"))
+
+
+def digest(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the digest for the first time, and when a mail is due."""
+    monkeypatch.setattr("lambdas.digesting._MAIL_FROM", 0)
+    account.run("digest", event("scheduled.json"))
+    ledger = Wiring().ledger
+    ledger.keep("digest", {**(ledger.kept("digest") or {}), "mailed": None})
+    account.run("digest", event("scheduled.json"))
+
+
+def drill(account: Account, settings: Settings) -> None:
+    """Run a live drill."""
+    account.install("Update", with_a_canary(account, settings))
+    stand_ins(account)
+    account.run("drill", {})
+    account.install("Update", settings)
 
 
 def job(name: str) -> dict[str, Any]:
@@ -103,7 +164,9 @@ def every_mode() -> Settings:
         Content=json.dumps(stop_scp(spared, external_anthropic=False)),
     )
     boto3.client("iam").create_policy(PolicyName="use", PolicyDocument=allow("bedrock:InvokeModel"))
-    return replace(DELETING, detach=("policy/use",), organization=mode, gateway_percent=25)
+    telling = Telling(owner_tag="owner", sender="guard@example.com", escalate_after=timedelta(minutes=30))
+    modes = replace(DELETING, telling=telling, stop_when_silent=True)
+    return replace(modes, detach=("policy/use",), organization=mode, gateway_percent=25)
 
 
 def things_to_hold_down(account: Account) -> None:

@@ -30,6 +30,7 @@ from lambdas.handlers import inline, install
 from lambdas.settings import Settings
 from tests.conftest import ACCOUNT, event
 from tests.fakes import BRAKE, DENY, SWEEP
+from tests.integration.shared_events import SharedEvents
 from tests.integration.simulated import simulate
 from tests.integration.throttles import Throttles
 from tests.shapes import everything_runs, nothing_runs
@@ -44,17 +45,27 @@ FUNCTIONS = (
     "release",
     "status",
     "crosscheck",
+    "digest",
     "inventory",
     "prices",
     "disarm",
+    "watch",
+    "share",
+    "drill",
 )
 BUDGET = "bedrock-spend-monthly"
+MONITOR = f"arn:aws:ce::{ACCOUNT}:anomalymonitor/abcdef12-1234-4ea0-84cc-918a97d736ef"
 LEDGER = "ledger"
 
 _IAM_NAMES = {
     "lambda:Invoke": "lambda:InvokeFunction",
+    "bedrock-runtime:CountTokens": "bedrock:CountTokens",
     "tagging:GetResources": "tag:GetResources",
     "budgets:DescribeBudget": "budgets:ViewBudget",
+    "email:SendEmail": "ses:SendEmail",
+    "budgets:DescribeBudgetPerformanceHistory": "budgets:ViewBudget",
+    "budgets:DescribeNotificationsForBudget": "budgets:ViewBudget",
+    "budgets:DescribeSubscribersForNotification": "budgets:ViewBudget",
     "api.pricing:GetProducts": "pricing:GetProducts",
     "api.sagemaker:ListTags": "sagemaker:ListTags",
 }
@@ -98,6 +109,15 @@ STOCK: dict[str, dict[str, Any]] = {
     "bedrock:GetImportedModel": {"customModelUnits": {"customModelUnitsPerModelCopy": 1}},
 }
 """What is in Bedrock, as its control plane lists it: something of each kind that takes a second call."""
+
+PARTS: dict[str, dict[str, Any]] = {
+    "cloudformation:ListStackResources": {"StackResourceSummaries": []},
+    "lambda:GetAccountSettings": {
+        "AccountLimit": {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 900}
+    },
+    "servicequotas:GetAutoManagementConfiguration": {"OptInStatus": "DISABLED"},
+}
+"""What the guardrail consists of and the account's quotas, where moto knows nothing of them."""
 
 OFFERS = {
     "anthropic.claude-opus-5-5": "agreement_offers_claude.json",
@@ -176,11 +196,14 @@ class Account:
     asked_release: list[dict[str, Any]] = field(default_factory=list)
     """The same of the release function."""
     throttles: Throttles = field(default_factory=Throttles)
+    shared: SharedEvents = field(default_factory=SharedEvents)
     jobs: list[dict[str, Any]] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
     """What CloudFormation was told."""
     billed_usd: str = "10"
     """What Nova Pro costs on each day of the bill."""
+    budget_action: str = "STANDBY"
+    """The status of AWS Budgets' own stop."""
     stack_status: str = "DELETE_IN_PROGRESS"
     """What CloudFormation says of the stack."""
     _running: str = ""
@@ -198,11 +221,15 @@ class Account:
     @contextmanager
     def _instead(self, name: str) -> Iterator[None]:
         """Have another function run in this thread meanwhile: whoever waits for it goes on in the others."""
+        before = getattr(self._here, "name", None)
         self._here.name = name
         try:
             yield
         finally:
-            del self._here.name
+            if before is None:
+                del self._here.name
+            else:
+                self._here.name = before
 
     def __post_init__(self) -> None:
         self.monkeypatch.setattr("time.sleep", lambda _seconds: None)
@@ -210,7 +237,7 @@ class Account:
         session.events.register("before-call.*.*", self._on_call)
         self.monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
         self.rest()
-        self.answers |= self.throttles.answers
+        self.answers |= self.throttles.answers | self.shared.answers
         self.answers |= {
             "bedrock:ListModelInvocationJobs": self._list_jobs,
             "bedrock:StopModelInvocationJob": self._stop_job,
@@ -219,8 +246,12 @@ class Account:
                 "Stacks": [{"StackName": "guardrail", "CreationTime": _MADE, "StackStatus": self.stack_status}]
             },
             "iam:SimulatePrincipalPolicy": self._simulated,
-            "budgets:ViewBudget": lambda _: {"Budget": budget("10")},
+            **{action: always(answer) for action, answer in PARTS.items()},
+            "budgets:ViewBudget": lambda _: {"Budget": budget("10"), "BudgetPerformanceHistory": {}},
+            "budgets:DescribeBudgetAction": lambda _: {"Action": {"Status": self.budget_action}},
+            "budgets:ExecuteBudgetAction": self._execute_budget_action,
             "ce:GetCostAndUsage": self._bill,
+            "ses:SendEmail": always({"MessageId": "m"}),
             **{action: always(answer) for action, answer in STOCK.items()},
         }
         self.answers |= {
@@ -238,10 +269,16 @@ class Account:
             "NOTICE_TOPIC_ARN": boto3.client("sns").create_topic(Name="notices")["TopicArn"],
             "LEDGER_TABLE": LEDGER,
             "BUDGET_NAME": BUDGET,
+            "BUDGET_ACTION_ID": "00000000-0000-0000-0000-000000000000",
+            "ANOMALY_MONITOR_ARN": MONITOR,
+            "ANOMALY_USD": "100",
             "STOP_BY_HAND": "aws iam set-default-policy-version",
             "STOP_FUNCTION": "stop",
             "RELEASE_FUNCTION": "release",
             "INLINE_FUNCTION": "inline",
+            "DEPLOYED": json.dumps(
+                {"stack": "guardrail", "satellites": [], "budgets": [], "reserved": [["bedrock-spend-kill", 2]]}
+            ),
         }
         for name, value in self.environment.items():
             self.monkeypatch.setenv(name, value)
@@ -282,6 +319,11 @@ class Account:
 
     def _stop_job(self, params: dict[str, Any]) -> dict[str, Any]:
         self.jobs = [each for each in self.jobs if each["jobArn"].rpartition("/")[2] not in params["url_path"]]
+        return {}
+
+    def _execute_budget_action(self, params: dict[str, Any]) -> dict[str, Any]:
+        asked = json.loads(params["body"])["ExecutionType"]
+        self.budget_action = {"REVERSE_BUDGET_ACTION": "REVERSE_SUCCESS", "RESET_BUDGET_ACTION": "STANDBY"}[asked]
         return {}
 
     def _list_models(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -373,6 +415,19 @@ class Account:
         if request != "Create":
             event |= {"PhysicalResourceId": "Policies", "OldResourceProperties": {"BrakeArn": BRAKE}}
         answer: dict[str, Any] = self.run("install", event)
+        return answer
+
+    def share(self, request: str) -> dict[str, Any]:
+        """Send the share function what CloudFormation sends about its resource."""
+        event = {
+            "RequestType": request,
+            "ResponseURL": "https://cloudformation.example/answer",
+            "StackId": "stack",
+            "RequestId": "request",
+            "LogicalResourceId": "Events",
+            "ResourceProperties": {"Owner": self.environment["OWNER"], "Events": "digest"},
+        }
+        answer: dict[str, Any] = self.run("share", event)
         return answer
 
     def put_back(self, request: str) -> dict[str, Any]:

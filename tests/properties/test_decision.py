@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdas.core.decision import decide
-from lambdas.core.limits import Allowance, Ladder, Limit, Verdict
+from lambdas.core.limits import Allowance, Ladder, Limit, Verdict, raised_usd
 from lambdas.core.spend import Spend
 from lambdas.core.windows import Window
 
@@ -35,6 +35,7 @@ allowances = st.lists(
         st.datetimes(datetime(2026, 11, 22), datetime(2026, 11, 23)).map(lambda at: at.replace(tzinfo=UTC)),  # noqa: DTZ001
         st.just("r"),
         st.just("b"),
+        st.none() | st.sampled_from(Window),
     ),
     max_size=3,
 )
@@ -71,3 +72,19 @@ def test_a_slower_reaction_never_loosens_a_verdict(amounts, limits, faster, slow
         decide(spend(amounts), limits, (), Verdict.OK, timedelta(minutes=each), NOW).verdict for each in (quick, slow)
     ]
     assert verdicts[0] <= verdicts[1]
+
+
+@given(limits=limits, granted=allowances, more=allowances)
+def test_an_allowance_never_lowers_a_limit_and_an_expired_one_changes_nothing(limits, granted, more):
+    for limit in limits:
+        raised = raised_usd(limit, granted, NOW)
+        assert limit.usd <= raised <= raised_usd(limit, [*granted, *more], NOW)
+        assert raised == raised_usd(limit, [each for each in granted if each.until > NOW], NOW)
+
+
+@given(amounts=four, limits=limits, granted=allowances, previous=st.sampled_from(Verdict))
+def test_an_allowance_never_calls_for_more(amounts, limits, granted, previous):
+    with_it, without = (
+        decide(spend(amounts), limits, each, previous, timedelta(minutes=4), NOW) for each in (granted, ())
+    )
+    assert with_it.verdict <= without.verdict

@@ -15,6 +15,7 @@ from lambdas.core.limits import Ladder, Limit, Verdict
 from lambdas.core.notice import still_burning_notice
 from lambdas.core.prices import PriceTable
 from lambdas.core.spend import UNLISTED
+from lambdas.core.telling import Telling
 from lambdas.core.usage import Kind, Series
 from lambdas.core.windows import Window
 from tests.fakes import moment
@@ -101,13 +102,23 @@ def test_the_second_minute_is_enough(meter: Meter):
     assert len(shouts(meter)) == 1
 
 
-def test_it_is_told_again_every_quarter_of_an_hour_while_it_lasts(meter: Meter):
-    ticks(stopped(meter), 60, "0.10")
-    assert 3 <= len(shouts(meter)) <= 4
-    assert len(escalations(meter)) == len(shouts(meter))
-    told = len(shouts(meter))
-    ticks(meter, 60)
-    assert len(shouts(meter)) == told
+def test_the_next_rung_is_asked_for_each_quarter_of_an_hour_but_people_are_told_at_their_pace(meter: Meter):
+    ticks(stopped(meter), 115, "0.10")
+    assert 6 <= len(escalations(meter)) <= 8
+    assert len(shouts(meter)) == 2
+    ticks(meter, 90)
+    assert len(shouts(meter)) == 2, "it is over"
+
+
+def test_usage_that_goes_on_for_long_is_told_to_others_too(meter: Meter):
+    meter.telling = Telling(escalate_after=timedelta(minutes=30))
+    ticks(stopped(meter), 28, "0.10")
+    assert meter.escalated == []
+    ticks(meter, 20, "0.10")
+    (notice,) = [each for each in meter.escalated if each.kind == "still-burning"]
+    assert notice.subject == "NOBODY ACTED: STILL BURNING after the stop"
+    assert notice.text.startswith("NOBODY ACTED: this goes on since 2026-11-22 12:00 UTC (")
+    assert "was mailed once." in notice.text
 
 
 def test_a_quiet_stop_costs_no_read_but_the_hourly_one(meter: Meter):

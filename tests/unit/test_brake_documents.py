@@ -336,6 +336,18 @@ def test_the_deny_policy_denies_what_a_stop_does_and_is_of_no_level(action):
     assert allowed(role("break-glass"), [ALLOW_ALL, document], action)
 
 
+def test_the_deny_policy_denies_the_canary_of_a_drill_what_is_free_and_nobody_else():
+    document = deny_document(DocumentSettings(("role/break-glass",), canary="role/bedrock-spend-canary"))
+    assert level_of(document) is None
+    for who, may in (
+        (role("bedrock-spend-canary"), False),
+        (role("agents"), True),
+        (user("bedrock-spend-canary"), True),
+    ):
+        assert allowed(who, [ALLOW_ALL, document], "bedrock:CountTokens") is may
+    assert not allowed(role("agents"), [ALLOW_ALL, document], "bedrock:InvokeModel")
+
+
 def test_an_exempt_name_that_a_pattern_covers_takes_no_room():
     assert rendered(("role/ops/*", "role/ops/a", "role/ops/b")) == rendered(("role/ops/*",))
 
@@ -343,6 +355,8 @@ def test_an_exempt_name_that_a_pattern_covers_takes_no_room():
 def test_sixteen_exempt_principals_fit_iam():
     exempt = tuple(f"role/ops/break-glass-engineer-{number:02}" for number in range(16))
     assert max(size(each) for each in rendered(exempt).values()) <= MAX_DOCUMENT_CHARACTERS
+    deny = deny_document(DocumentSettings(exempt, external_anthropic=True, canary=f"role/{'x' * 32}-canary"))
+    assert size(deny) <= MAX_DOCUMENT_CHARACTERS
 
 
 def test_a_scope_that_no_longer_fits_is_refused_with_what_to_do():

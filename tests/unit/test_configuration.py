@@ -36,7 +36,7 @@ TAG_RULE = (
     'must be "KEY=VALUE", one tag of roles and users in full: letters, digits and _.:/+@- in the key, '
     "blanks and = in the value too"
 )
-PREFIX_RULE = "must be 3 to 32 lower-case letters, digits and dashes, a letter first and no dash last"
+PREFIX_RULE = "must be 3 to 24 lower-case letters, digits and dashes, a letter first and no dash last"
 HOLD_RULE = 'must be "hour", "day" or "month"; what the minute stopped always waits for a person'
 HOLD_UNSET = "hold must name windows that have a limit"
 USD_RULE = "must be a number of USD from 0.01 to 1,000,000,000"

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from lambdas.core.decision import Decision, decide
-from lambdas.core.limits import Allowance, Ladder, Limit, Verdict
+from lambdas.core.limits import Allowance, Ladder, Limit, Verdict, margins
 from lambdas.core.spend import Spend
 from lambdas.core.windows import Window
 
@@ -82,6 +82,34 @@ def test_an_allowance_raises_every_limit_until_it_expires(now: datetime):
     assert judge(spend(now, "100"), allowances=(allowance,)).verdict is Verdict.STOP
     expired = replace(allowance, until=now)
     assert judge(spend(now, "60"), allowances=(expired,)).verdict is Verdict.STOP
+
+
+def test_an_allowance_for_one_window_raises_that_one_alone(now: datetime):
+    month = replace(DAY, window=Window.MONTH)
+    allowance = Allowance(Decimal(50), now + timedelta(hours=1), "launch", "ada", Window.DAY)
+    findings = {each.limit: each for each in judge(spend(now, "60"), DAY, month, allowances=(allowance,)).findings}
+    assert (findings[DAY].allowed_usd, findings[month].allowed_usd) == (Decimal(100), Decimal(50))
+    assert str(findings[DAY]) == "$60.00 of $50/day raised to $100.00, $60.00 with usage on its way"
+
+
+def test_dollars_a_minute_are_raised_only_by_an_allowance_that_names_the_minute(now: datetime):
+    unnamed = Allowance(Decimal(50), now + timedelta(hours=1), "launch", "ada")
+    assert judge(spend(now, burn="5"), BURN, allowances=(unnamed,)).verdict is Verdict.STOP
+    assert judge(spend(now, burn="5"), BURN, allowances=(replace(unnamed, window=Window.MINUTE),)).verdict is Verdict.OK
+
+
+def test_an_allowance_says_what_until_when_by_whom_and_why(now: datetime):
+    allowance = Allowance(Decimal(50), now + timedelta(hours=4), "launch", "ada", Window.DAY)
+    assert str(allowance) == "$50 more a day until 2026-11-22 22:30 UTC, by ada: launch"
+    assert replace(allowance, window=None).terms == "$50 more until 2026-11-22 22:30 UTC"
+
+
+def test_a_margin_says_how_far_a_limit_is_passed_or_how_near_it_is(now: datetime):
+    assert str(judge(spend(now, "60")).findings[0].margin) == "$50/day: $60.00 of $50.00, $10.00 (20 %) over"
+    near = judge(spend(now, "41")).findings[0].margin
+    assert str(near) == "$50/day: $41.00 of $50.00 (82 %)"
+    assert margins([near.to_json(), {"limit": "x"}, 5, {"limit": "x", "of_usd": "a", "usd": "1"}]) == (near,)
+    assert margins("nothing") == ()
 
 
 def test_an_incomplete_figure_raises_a_verdict_but_never_lowers_it(now: datetime):

@@ -18,6 +18,7 @@ from lambdas.core.levers import Held
 from lambdas.core.limits import Allowance
 from lambdas.core.memory import Memory
 from lambdas.core.usage import Kind, Series, Tier
+from lambdas.core.windows import Window
 from tests.fakes import moment
 
 if TYPE_CHECKING:
@@ -82,6 +83,50 @@ def test_everything_a_tick_needs_comes_back_in_one_read(ledger: LedgerTable, now
     assert memory.decision["verdict"] == "warn"
     assert (memory.watch, memory.inventory) == ({"a": 1}, {"mark": "x", "discovered": ["ap-south-1"]})
     assert memory.broken == ()
+
+
+def test_an_allowance_for_one_window_comes_back_beside_one_for_all_in_the_same_words(ledger, client, now):
+    until = now + timedelta(hours=1)
+    granted = [Allowance(Decimal(5), until, "launch", "ada", window) for window in (None, Window.DAY, Window.MINUTE)]
+    for each in granted:
+        ledger.add_allowance(each)
+    assert set(ledger.memory(now).allowances) == set(granted)
+    items = client.query(
+        TableName=TABLE,
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :sk)",
+        ExpressionAttributeValues={":pk": {"S": "now"}, ":sk": {"S": "allowance#"}},
+    )["Items"]
+    # DynamoDB may delete it then, and not before.
+    assert [int(each["expires"]["N"]) > until.timestamp() for each in items] == [True] * 3
+
+
+@pytest.mark.parametrize("usd", ["NaN", "-5", "Infinity", "sNaN"])
+def test_an_allowance_that_is_no_amount_raises_and_lowers_nothing(ledger, client, now, usd):
+    until = (now + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    body = json.dumps({"usd": usd, "until": until, "reason": "x", "by": "y"})
+    client.put_item(TableName=TABLE, Item={"pk": {"S": "now"}, "sk": {"S": "allowance#x"}, "body": {"S": body}})
+    memory = ledger.memory(now)
+    assert (memory.allowances, len(memory.broken)) == ((), 1)
+
+
+def test_ending_allowances_ends_those_too_that_nobody_can_read_and_nothing_else(ledger, client, now):
+    ledger.add_allowance(Allowance(Decimal(5), now + timedelta(hours=1), "launch", "ada"))
+    client.put_item(TableName=TABLE, Item={"pk": {"S": "now"}, "sk": {"S": "allowance#x"}, "body": {"S": "{"}})
+    ledger.want(Wanted(Level.STOP, now, "person"), now)
+    assert ledger.end_allowances() == 2
+    memory = ledger.memory(now)
+    assert (memory.allowances, memory.broken, memory.wanted.level) == ((), (), Level.STOP)
+    assert ledger.end_allowances() == 0
+
+
+def test_the_history_is_the_newest_first_and_one_broken_record_hides_no_other(ledger, client, now):
+    for minutes in range(4):
+        ledger.record("stop", now + timedelta(minutes=minutes), {"number": minutes})
+    client.put_item(TableName=TABLE, Item={"pk": {"S": "stop"}, "sk": {"S": "2999"}, "body": {"S": "{"}})
+    broken, *found = ledger.history("stop", 3)
+    assert "delete it" in broken["broken"]
+    assert [each["number"] for each in found] == [3, 2]
+    assert ledger.history("release", 3) == []
 
 
 @pytest.mark.parametrize("name", ["watch", "inventory", "decision", "wanted", "allowance#1"])

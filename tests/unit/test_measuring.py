@@ -20,6 +20,7 @@ from lambdas.core.usage import Kind, Reading, Series, Source, Tier
 from lambdas.core.windows import Window
 from lambdas.measuring import Gauge
 from lambdas.metering import MeterTools, Tick, tick
+from lambdas.telling import Ways
 from tests.fakes import FakeLedger, FakeUsage, moment
 from tests.unit.test_metering import DAY, DEAR, NOVA, RUNTIME, SERIES, Meter
 from tests.unit.test_stopping import LINKS
@@ -75,7 +76,7 @@ class Stocked(Meter):
             ask_for_release=self.ask_for_release,
             dear=DEAR,
             exempt=self.exempt,
-            send=self.sent.append,
+            ways=Ways(self.telling, self.send, self.escalated.append, self.ledger.note),
         )
         return tick(self.now, tools, woken=woken)
 

@@ -16,10 +16,12 @@ from lambdas.core.pace import Bounds
 from lambdas.core.plan import PolicyState
 from lambdas.core.prices import PriceTable
 from lambdas.core.spend import Spend
+from lambdas.core.telling import Telling
 from lambdas.core.usage import Kind, Series, Source
 from lambdas.core.windows import Window
 from lambdas.measuring import Gauge
 from lambdas.metering import MeterTools, Tick, tick
+from lambdas.telling import Ways
 from tests.fakes import FakeBrake, FakeLedger, FakeUsage, moment, refused
 from tests.unit.test_stopping import LINKS
 
@@ -44,6 +46,10 @@ class Meter:
     released: list[dict[str, Any]] = field(default_factory=list)
     """What the release function was asked for."""
     sent: list[Notice] = field(default_factory=list)
+    escalated: list[Notice] = field(default_factory=list)
+    """What those were told who are told when nobody acts."""
+    telling: Telling = field(default_factory=Telling)
+    mail_is_down: bool = False
     stop_is_down: bool = False
     release_is_down: bool = False
     exempt: tuple[str, ...] = ()
@@ -67,6 +73,11 @@ class Meter:
             raise refused("lambda:InvokeFunction")
         self.asked.append(request)
 
+    def send(self, notice: Notice) -> None:
+        if self.mail_is_down:
+            raise refused("sns:Publish")
+        self.sent.append(notice)
+
     def ask_for_release(self, request: dict[str, Any]) -> None:
         if self.release_is_down:
             raise refused("lambda:InvokeFunction")
@@ -87,7 +98,7 @@ class Meter:
             ask_for_release=self.ask_for_release,
             dear=DEAR,
             exempt=self.exempt,
-            send=self.sent.append,
+            ways=Ways(self.telling, self.send, self.escalated.append, self.ledger.note),
         )
         return tick(self.now, tools, woken=woken)
 
@@ -312,9 +323,8 @@ def test_minutes_before_a_release_no_longer_burn(meter: Meter):
     [
         {},
         {"verdict": "cautious"},
-        {"verdict": "ok", "limits": 5, "told": {}},
-        {"verdict": "ok", "limits": {}, "told": {"gap": "yesterday"}},
-        {"verdict": "ok", "limits": {}, "told": {"gap": 5}},
+        {"verdict": "ok", "limits": 5},
+        {"verdict": "ok", "limits": {}, "on": 5},
     ],
 )
 def test_a_record_of_another_version_never_ends_the_tick(meter: Meter, broken: dict[str, Any]):

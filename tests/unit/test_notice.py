@@ -1,6 +1,5 @@
 """What people are mailed: short lines, the most important first, and nothing that SNS refuses."""
 
-from decimal import Decimal
 from typing import Any
 
 from lambdas.core.levels import Level
@@ -8,7 +7,6 @@ from lambdas.core.notice import (
     Links,
     SpendSummary,
     StopReport,
-    budget_notice,
     release_notice,
     stop_notice,
 )
@@ -97,12 +95,6 @@ def test_a_subject_is_ascii_and_fits():
 def test_an_incomplete_figure_is_shown_as_a_lower_bound():
     notice = stop_notice(report(), SpendSummary(gaps=("eu-west-1: cannot be read",)), LINKS)
     assert "this is at least what was spent:\n- eu-west-1: cannot be read" in notice.text
-
-
-def test_the_mail_about_a_budget_warning():
-    notice = budget_notice(Decimal(250), Decimal(500), "ACTUAL", LINKS)
-    assert notice.text.startswith("AWS Budgets (actual): $250.00 of $500.00 this month, confirmed with the budget.")
-    assert "https://kill" in notice.text
 
 
 def test_the_mail_about_a_release_and_about_one_that_did_not_finish():

@@ -1,6 +1,8 @@
 """Releasing: exact, repeatable, on a person's word or where only a window had stopped; the last word wins."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -8,11 +10,15 @@ import pytest
 from lambdas import releasing
 from lambdas.core.errors import AwsCallError, RefusedError, UnfinishedError
 from lambdas.core.levels import Level, Wanted
+from lambdas.core.limits import Ladder, Limit
 from lambdas.core.plan import Detach
 from lambdas.core.scopes import parse_scope
+from lambdas.core.windows import Window
 from lambdas.stopping import StopRequest
 from tests.fakes import BRAKE, DENY, SWEEP, FakeBrake, FakePost, refused
 from tests.unit.test_stopping import World
+
+DAY, BURN = (Limit(each, Decimal(usd), Ladder(None, None)) for each, usd in ((Window.DAY, 50), (Window.MINUTE, 5)))
 
 
 @pytest.fixture
@@ -365,3 +371,82 @@ def test_an_error_of_the_ledger_is_no_reason_to_wait_for_anybody(world: World, n
     monkeypatch.setattr(world.ledger, "begin", throttled)
     world.release(now)
     assert world.brake.level is Level.RELEASED
+
+
+def allow(world: World, now: datetime, **words: Any) -> dict[str, Any]:
+    desk = replace(world.release_desk, limits=(DAY, BURN))
+    return releasing.carry_out({"confirm": "ALLOW", "reason": "launch", "by": "ada"} | words, desk, now)
+
+
+def test_an_allowance_without_a_release_raises_the_limits_and_touches_nothing_else(now: datetime):
+    world = World()
+    answer = allow(world, now, allowance={"usd": 200, "hours": 4})
+    assert answer["summary"] == "Allowed: $200 more until 2026-11-22 22:30 UTC."
+    assert answer["limits"] == ["$50/day, raised to $250.00", "$5/minute"]
+    assert answer["allowances"] == ["$200 more until 2026-11-22 22:30 UTC, by ada: launch"]
+    assert "budget" in answer["note"]
+    assert world.brake.calls == []
+    assert [kind for kind, _ in world.ledger.records] == ["allowance"]
+    (mail,) = world.post.sent
+    assert (mail.kind, mail.subject) == ("allowance", "Bedrock spend: allowed $200 more")
+    assert "$50/day, raised to $250.00" in mail.text
+    assert "by ada: launch" in mail.text
+
+
+def test_an_allowance_while_stopped_says_that_nothing_was_released_and_how_to(world: World, now: datetime):
+    answer = allow(world, now, allowance={"usd": 200, "hours": 4})
+    assert answer["summary"].endswith("Nothing was released: Bedrock is still at stop.")
+    assert answer["to_release"]["confirm"] == "RELEASE"
+    assert world.brake.level is Level.STOP
+    assert world.brake.calls == []
+
+
+def test_ending_allowances_ends_all_and_is_mailed_once(now: datetime):
+    world = World()
+    for usd in (5, 6):
+        allow(world, now, allowance={"usd": usd, "hours": 4})
+    world.post.sent.clear()
+    answer = allow(world, now, cancel="all")
+    assert answer["summary"] == "Ended all allowances: the limits are those of guardrail.toml."
+    assert (answer["limits"], answer["allowances"]) == (["$50/day", "$5/minute"], [])
+    assert world.ledger.granted == []
+    assert [each.subject for each in world.post.sent] == ["Bedrock spend: ended all allowances"]
+    assert "No allowance was left" in allow(world, now, cancel="all")["summary"]
+    assert len(world.post.sent) == 1
+
+
+@pytest.mark.parametrize("word", ["ALLOW", "RELEASE"])
+@pytest.mark.parametrize("window", ["hour", "month"])
+def test_an_allowance_that_raises_no_limit_is_refused(world: World, now: datetime, word: str, window: str):
+    with pytest.raises(RefusedError, match=f"has none a {window}; it has \\$50/day"):
+        allow(world, now, confirm=word, allowance={"usd": 5, "hours": 1, "window": window})
+    assert world.ledger.granted == []
+    assert world.brake.calls == []
+
+
+def test_an_allowance_nobody_can_keep_or_end_is_an_error_that_says_so(now: datetime):
+    world = World()
+    world.ledger.down = True
+    with pytest.raises(RefusedError, match="nothing was allowed: the allowance cannot be kept"):
+        allow(world, now, allowance={"usd": 5, "hours": 1})
+    with pytest.raises(UnfinishedError, match="not every allowance was ended"):
+        allow(world, now, cancel="all")
+
+
+def test_an_allowance_is_given_also_when_nobody_can_be_mailed(now: datetime):
+    world = World()
+    world.post.down = True
+    answer = allow(world, now, allowance={"usd": 5, "hours": 1, "window": "minute"})
+    assert "mail" in answer["not_told"]
+    assert answer["limits"] == ["$50/day", "$5/minute, raised to $10.00"]
+
+
+def test_a_release_that_failed_at_much_says_so_in_a_few_lines(now: datetime):
+    world = World()
+    world.lever.things = {f"thing-{number}": 9 for number in range(40)}
+    world.stop(now - timedelta(minutes=1))
+    world.lever.refuses = {f"restore thing-{number}": "Throttling" for number in range(40)}
+    with pytest.raises(UnfinishedError) as error:
+        world.release(now)
+    assert "and 37 more, which the log has" in str(error.value)
+    assert len(str(error.value)) < 1200

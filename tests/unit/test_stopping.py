@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from lambdas import ports, releasing, stopping
-from lambdas.core.errors import AwsCallError, RefusedError
+from lambdas.core.errors import RefusedError
 from lambdas.core.levels import Level, Wanted
 from lambdas.core.levers import Held
 from lambdas.core.limits import Ladder
-from lambdas.core.notice import Links, Notice, SpendSummary, StopReport
+from lambdas.core.notice import Links, SpendSummary, StopReport
 from lambdas.core.plan import Job, Switch
 from lambdas.core.principals import Capability, Principal, PrincipalKind, Spared
 from lambdas.core.scopes import parse_scope
-from lambdas.stopping import BudgetFigures, StopRequest, judge_budget_message, parse_meter_request
+from lambdas.stopping import StopRequest, parse_meter_request
 from tests.conftest import ACCOUNT, event
 from tests.fakes import (
     BRAKE,
@@ -263,7 +263,7 @@ def test_keeping_a_stop_on_is_silent_until_something_had_to_be_repaired(world: W
     world.stop(now, keep)
     assert len(world.post.sent) == 1
     world.brake.swept.clear()  # somebody's Terraform
-    world.stop(now, keep)
+    world.stop(now + timedelta(hours=1), keep)
     assert world.brake.swept == {"role/admin"}
     assert len(world.post.sent) == 2
 
@@ -370,73 +370,6 @@ def test_anything_else_is_refused(raw: object):
 @pytest.mark.parametrize("spend", [None, [], "x", {"findings": 5}, {"burn": 3, "models": [1, "m"]}])
 def test_a_summary_that_cannot_be_read_never_holds_up_a_stop(spend: object):
     assert parse_meter_request(REQUEST | AT | {"spend": spend}).level is Level.STOP
-
-
-# --- AWS Budgets -------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class FakeBudget:
-    actual: str
-    name: str = "bedrock-spend-monthly"
-    error: AwsCallError | None = None
-    asked: int = 0
-
-    def figures(self) -> BudgetFigures:
-        self.asked += 1
-        if self.error:
-            raise self.error
-        return BudgetFigures(Decimal(self.actual), Decimal(500))
-
-
-def judge(text: str, budget: FakeBudget, told: list[Notice] | None = None) -> StopRequest | None:
-    inbox: list[Notice] = [] if told is None else told
-    return judge_budget_message(
-        text, at=SENT, account_id=ACCOUNT, budget=budget, ladder=LADDER, tell=inbox.append, links=LINKS
-    )
-
-
-@pytest.mark.parametrize(("actual", "level"), [("400", Level.STEP_DOWN), ("500", Level.STOP), ("1234.56", Level.STOP)])
-def test_the_confirmed_figure_decides_how_far_to_brake(actual: str, level: Level):
-    request = judge(event("budgets_actual.txt"), FakeBudget(actual))
-    assert request is not None
-    assert request.level is level
-    assert f"${Decimal(actual):.2f} of $500.00" in request.reason
-
-
-def test_a_warning_is_passed_on():
-    told: list[Notice] = []
-    assert judge(event("budgets_actual.txt"), FakeBudget("250"), told) is None
-    assert "$250.00 of $500.00" in told[0].text
-
-
-def test_a_forecast_warns_however_low_the_actual_figure_is():
-    told: list[Notice] = []
-    assert judge(event("budgets_forecasted.txt"), FakeBudget("1"), told) is None
-    assert "forecasted" in told[0].text
-
-
-def test_a_claim_the_budget_does_not_confirm_is_refused():
-    with pytest.raises(RefusedError, match="not confirmed"):
-        judge(event("budgets_actual.txt"), FakeBudget("3"))
-
-
-def test_a_message_nobody_can_read_is_confirmed_like_any_other():
-    request = judge("\x00 garbled", FakeBudget("600"))
-    assert request is not None
-    assert request.level is Level.STOP
-
-
-def test_a_foreign_message_does_not_even_ask_the_budget():
-    budget = FakeBudget("600")
-    with pytest.raises(RefusedError):
-        judge(event("budgets_actual.txt").replace(ACCOUNT, "999999999999"), budget)
-    assert budget.asked == 0
-
-
-def test_a_budget_that_cannot_be_asked_is_an_error_and_not_a_verdict():
-    with pytest.raises(AwsCallError):
-        judge(event("budgets_actual.txt"), FakeBudget("600", error=refused("budgets:DescribeBudget")))
 
 
 def test_the_record_has_what_was_before(world: World, now: datetime):
@@ -655,8 +588,9 @@ def test_a_role_that_is_gone_is_told_of_once_and_not_each_minute(world: World, n
     world.people.everybody = [each for each in world.people.everybody if each.name != "agent"]
     world.brake.denied.clear()
     mails = len(world.post.sent)
-    for _ in range(3):
-        world.stop(now, StopRequest(Level.RELEASED, "kept on", now, reassert=True))
+    for minutes in range(70):
+        later = now + timedelta(minutes=minutes)
+        world.stop(later, StopRequest(Level.RELEASED, "kept on", later, reassert=True))
     assert len(world.post.sent) == mails + 1
 
 

@@ -1,72 +1,27 @@
-"""What comes in: Budgets' text in all its shapes, the console's events, release requests."""
+"""What comes in: the console's events, release requests, the clock's."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from lambdas.core.errors import RefusedError
+from lambdas.core.limits import Allowance
 from lambdas.core.scopes import parse_scope
 from lambdas.core.triggers import (
-    BudgetClaim,
+    AllowRequest,
     ReleaseRequest,
+    StatusRequest,
     is_by_clock,
     is_the_end,
-    parse_budget_message,
+    parse_allow,
     parse_kill,
     parse_release,
+    parse_status,
 )
+from lambdas.core.windows import Window
 from tests.conftest import ACCOUNT, event
-
-BUDGET = "bedrock-spend-monthly"
-
-
-def parse(text: str) -> BudgetClaim:
-    return parse_budget_message(text, account_id=ACCOUNT, budget_name=BUDGET)
-
-
-def test_the_text_aws_sends_is_read():
-    assert parse(event("budgets_actual.txt")) == BudgetClaim(BUDGET, "ACTUAL")
-    assert parse(event("budgets_forecasted.txt")) == BudgetClaim(BUDGET, "FORECASTED")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda text: text.replace("\n", "\r\n"),
-        str.upper,
-        lambda text: text.replace("Budget Name: ", "budget name:"),
-        lambda text: text.replace("Alert Type: ACTUAL", "Alert Type: Actual"),
-        lambda text: "\ufeff" + text,
-    ],
-)
-def test_line_ends_and_casing_do_not_matter(change):
-    name = BUDGET.upper() if change is str.upper else BUDGET
-    claim = parse_budget_message(change(event("budgets_actual.txt")), account_id=ACCOUNT, budget_name=name)
-    assert claim.alert_type == "ACTUAL"
-
-
-@pytest.mark.parametrize(
-    "text", ["", "Your AWS subscription test", "{}", "\x00\ufffd", event("budgets_actual.txt")[:80]]
-)
-def test_what_cannot_be_read_is_a_claim_that_has_to_be_confirmed(text: str):
-    assert parse(text) == BudgetClaim(None, None)
-
-
-def test_another_account_is_refused():
-    with pytest.raises(RefusedError, match="999999999999"):
-        parse(event("budgets_actual.txt").replace(ACCOUNT, "999999999999"))
-
-
-def test_another_budget_is_refused():
-    with pytest.raises(RefusedError, match="'the-other'"):
-        parse(event("budgets_actual.txt").replace(f"Name: {BUDGET}", "Name: the-other"))
-
-
-def test_a_budget_name_that_imitates_the_message_fools_nobody():
-    # A budget's name is free text: only whole lines count, and the first one that says so.
-    text = event("budgets_actual.txt").replace("Dear AWS Customer,", "Dear Budget Name: the-other,")
-    assert parse(text + "\nBudget Name: the-other\n").budget_name == BUDGET
 
 
 @pytest.mark.parametrize(
@@ -166,6 +121,75 @@ def test_anything_less_is_refused_and_says_what_is_missing(raw: object, says: st
     with pytest.raises(RefusedError, match="nothing was released") as refusal:
         parse_release(raw, now=now, account_id=ACCOUNT)
     assert says in str(refusal.value)
+
+
+def test_an_allowance_may_end_at_a_moment_and_raise_one_window(now: datetime):
+    raw = {"usd": 200, "until": "2026-11-24T00:00Z", "window": "day"}
+    request = parse_allow({"confirm": "ALLOW", "reason": "launch", "by": "ada", "allowance": raw}, now=now)
+    until = datetime(2026, 11, 24, tzinfo=UTC)
+    assert request == AllowRequest("launch", "ada", Allowance(Decimal(200), until, "launch", "ada", Window.DAY))
+    released = {"confirm": "RELEASE", "reason": "launch", "by": "ada", "allowance": raw}
+    assert parse_release(released, now=now, account_id=ACCOUNT).allowance == request.allowance
+
+
+def test_allowances_may_be_ended(now: datetime):
+    asked = {"confirm": "ALLOW", "reason": "done", "cancel": "all"}
+    assert parse_allow(asked, now=now) == AllowRequest("done", "the console", None)
+
+
+@pytest.mark.parametrize("raw", [None, {}, [], "ALLOW", {"confirm": "RELEASE", "reason": "x"}, {"confirm": True}])
+def test_what_is_no_word_to_allow_is_left_to_the_release(raw: object, now: datetime):
+    assert parse_allow(raw, now=now) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({}, "allowance"),
+        ({"allowance": {"usd": 5, "hours": 1}, "cancel": "all"}, "cancel"),
+        ({"cancel": "some"}, "all"),
+        ({"cancel": None}, "all"),
+        ({"allowance": None}, "usd"),
+        ({"allowance": {"usd": 5}}, "until"),
+        ({"allowance": {"usd": 5, "hours": 1, "until": "2026-11-24T00:00Z"}}, "until"),
+        ({"allowance": {"usd": 5, "until": "2026-11-24"}}, "moment"),
+        ({"allowance": {"usd": 5, "until": "2026-11-24T00:00"}}, "moment"),
+        ({"allowance": {"usd": 5, "until": "2026-11-22T18:30Z"}}, "moment"),
+        ({"allowance": {"usd": 5, "until": "2027-11-22T18:30Z"}}, "31 days"),
+        ({"allowance": {"usd": 5, "until": "9999-12-31T23:59:59-12:00"}}, "31 days"),
+        ({"allowance": {"usd": 5, "until": 1764000000}}, "moment"),
+        ({"allowance": {"usd": 5, "hours": 10**400}}, "above 0"),
+        ({"allowance": {"usd": 5, "hours": 1, "window": "week"}}, "hour, day, month"),
+        ({"allowance": {"usd": 5, "hours": 1, "window": ["day"]}}, "hour, day, month"),
+        ({"allowance": {"usd": 5, "hours": 1, "windows": "day"}}, "window"),
+        ({"allowance": {"usd": 5, "hours": 1}, "scope": "role/a"}, "scope"),
+        ({"allowance": {"usd": 5, "hours": 1}, "reason": ""}, "reason"),
+        ({"allowance": {"usd": 5, "hours": 1}, "by": 5}, "by"),
+    ],
+)
+def test_a_word_to_allow_that_is_not_whole_is_refused_and_says_why(more: dict[str, Any], says: str, now: datetime):
+    with pytest.raises(RefusedError, match=r"nothing was (allowed|ended)") as refusal:
+        parse_allow({"confirm": "ALLOW", "reason": "x", "by": "ada"} | more, now=now)
+    assert says in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "anything", [{}, None, [], "x", event("console_default.json"), {"all": 1}, {"plna": "account"}]
+)
+def test_anything_asks_for_the_state(anything: object):
+    assert parse_status(anything, account_id=ACCOUNT) == StatusRequest()
+
+
+def test_a_plan_is_of_the_account_or_of_a_scope_and_may_be_asked_for_in_full():
+    assert parse_status({"plan": "account"}, account_id=ACCOUNT) == StatusRequest(plan=True)
+    assert parse_status({"plan": None, "all": True}, account_id=ACCOUNT) == StatusRequest(plan=True, in_full=True)
+    assert parse_status({"plan": "role/a"}, account_id=ACCOUNT) == StatusRequest(plan=True, scope=parse_scope("role/a"))
+
+
+@pytest.mark.parametrize("scope", ["", "acount", True, 5, ["account"], "model:*"])
+def test_a_plan_of_what_cannot_be_killed_is_refused(scope: object):
+    with pytest.raises(RefusedError, match="nothing was planned"):
+        parse_status({"plan": scope}, account_id=ACCOUNT)
 
 
 def test_only_the_clocks_event_is_the_clocks():

@@ -1,4 +1,4 @@
-"""Bedrock: which action and which resource a call is authorized on, and batch jobs."""
+"""Bedrock: which action and which resource a call is authorized on, counting tokens, and batch jobs."""
 
 # ruff: noqa: SLF001 - a patch reaches inside by definition
 
@@ -16,7 +16,9 @@ AUTHORIZED_AS = {
     "bedrock:StartAsyncInvoke": "bedrock:InvokeModel",
     "bedrock:InvokeModelWithBidirectionalStream": "bedrock:InvokeModel",
 }
-MODEL_PATH = re.compile(r"^/model/(?P<id>.+)/(?:converse|converse-stream|invoke|invoke-with-response-stream)$")
+MODEL_PATH = re.compile(
+    r"^/model/(?P<id>.+)/(?:converse|converse-stream|invoke|invoke-with-response-stream|count-tokens)$"
+)
 PROFILE_ID = re.compile(r"^(?:us|us-gov|eu|apac|au|ca|global|in|jp|sa)\.(?P<model>[^.]+\..+)$")
 ARN_IN_PATH = re.compile(r"arn:aws[a-z-]*:bedrock:[^/]*/[^/]+")
 
@@ -82,6 +84,24 @@ def _models_behind(arn: str, region: str) -> list[str]:
         sources = [model["modelArn"] for model in json.loads(body)["models"]] if status < BAD_REQUEST else []
         return [model for source in sources for model in _models_behind(source, region) or [source]]
     return []
+
+
+@launcher_patch("bedrock-count-tokens")
+def _count_tokens() -> None:
+    runtime = module("services.bedrock_runtime")
+
+    def counted(original: Emulated) -> Emulated:
+        async def handle(method: str, path: str, headers: Emulated, body: bytes, query: Emulated) -> Response:
+            if method == "POST" and path.endswith("/count-tokens"):
+                messages = json.loads(body)["input"]["converse"]["messages"]
+                tokens = runtime._estimate_tokens(runtime._messages_text(messages))
+                return 200, {"Content-Type": "application/json"}, json.dumps({"inputTokens": tokens}).encode()
+            answer: Response = await original(method, path, headers, body, query)
+            return answer
+
+        return handle
+
+    wrap(runtime, "handle_request", counted)
 
 
 @launcher_patch("bedrock-inference-profile-arn")

@@ -1,14 +1,16 @@
-"""AWS Budgets: its IAM actions, a spend the drill can choose, and its CloudFormation type."""
+"""AWS Budgets: its IAM actions, a spend the drill can choose, and its CloudFormation types."""
 
 # ruff: noqa: SLF001 - a patch reaches inside by definition
 
 import json
+import uuid
 from typing import Any
 
 from drill.emulator.adaptations import launcher_patch
-from drill.emulator.patches import BAD_REQUEST, Emulated, module, wrap
+from drill.emulator.patches import BAD_REQUEST, Emulated, Response, module, wrap
 
 READS = ("Describe", "List")
+ON_ACTIONS = ("DescribeBudgetAction", "ExecuteBudgetAction")
 
 
 @launcher_patch("budgets-iam-actions")
@@ -19,6 +21,8 @@ def _iam_actions() -> None:
             if service != "budgets" or action is None:
                 return action
             operation = action.partition(":")[2]
+            if operation in ON_ACTIONS:
+                return action
             return "budgets:ViewBudget" if operation.startswith(READS) else "budgets:ModifyBudget"
 
         return extract
@@ -30,7 +34,8 @@ def _iam_actions() -> None:
             request = json.loads(body or b"{}")
             named = request.get("Budget") or request.get("NewBudget") or request
             name = named.get("BudgetName", "*")
-            return f"arn:aws:budgets::{request.get('AccountId', '')}:budget/{name}"
+            of_action = f"/action/{request['ActionId']}" if "ActionId" in request else ""
+            return f"arn:aws:budgets::{request.get('AccountId', '')}:budget/{name}{of_action}"
 
         return extract
 
@@ -45,6 +50,18 @@ def _calculated_spend() -> None:
         "_calculated_spend",
         lambda original: lambda budget: budget.get("CalculatedSpend") or original(budget),
     )
+
+
+@launcher_patch("budgets-performance-history")
+def _performance_history() -> None:
+    budgets = module("services.budgets")
+
+    def history(request: dict[str, Any]) -> Response:
+        nothing = {"BudgetName": request["BudgetName"], "BudgetedAndActualAmountsList": []}
+        answer: Response = budgets._json(200, {"BudgetPerformanceHistory": nothing})
+        return answer
+
+    budgets._DISPATCH["DescribeBudgetPerformanceHistory"] = history
 
 
 @launcher_patch("cloudformation-budget")
@@ -85,3 +102,48 @@ def _cloudformation_type() -> None:
             done(budgets._delete_budget({"BudgetName": name}))
 
     provisioners._RESOURCE_HANDLERS["AWS::Budgets::Budget"] = {"create": create, "update": update, "delete": delete}
+
+
+@launcher_patch("budgets-actions")
+def _actions() -> None:
+    budgets, provisioners = module("services.budgets"), module("services.cloudformation.provisioners")
+    store = module("core.responses").AccountScopedDict()
+
+    def known(request: dict[str, Any]) -> Response | dict[str, Any]:
+        action: dict[str, Any] | None = store.get(request["ActionId"])
+        if action is None or action["BudgetName"] != request["BudgetName"]:
+            missing: Response = budgets._err_notfound("There is no such action.")
+            return missing
+        return action
+
+    def describe(request: dict[str, Any]) -> Response:
+        action = known(request)
+        if isinstance(action, tuple):
+            return action
+        named = {key: request[key] for key in ("AccountId", "BudgetName")}
+        answer: Response = budgets._json(200, {**named, "Action": action})
+        return answer
+
+    def execute(request: dict[str, Any]) -> Response:
+        action = known(request)
+        if isinstance(action, tuple):
+            return action
+        named = {key: request[key] for key in ("AccountId", "BudgetName", "ActionId", "ExecutionType")}
+        answer: Response = budgets._json(200, named)
+        return answer
+
+    def create(_logical_id: str, properties: dict[str, Any], _stack: str) -> tuple[str, dict[str, str]]:
+        identifier = str(uuid.uuid4())
+        store[identifier] = {**properties, "ActionId": identifier, "Status": "STANDBY"}
+        return identifier, {"ActionId": identifier}
+
+    def update(identifier: str, _old: Emulated, new: dict[str, Any], _stack: str) -> tuple[str, dict[str, str]]:
+        store[identifier] = {**store[identifier], **new}
+        return identifier, {"ActionId": identifier}
+
+    def delete(identifier: str, _properties: Emulated) -> None:
+        store.pop(identifier, None)
+
+    budgets._DISPATCH.update(DescribeBudgetAction=describe, ExecuteBudgetAction=execute)
+    handlers = {"create": create, "update": update, "delete": delete}
+    provisioners._RESOURCE_HANDLERS["AWS::Budgets::BudgetsAction"] = handlers

@@ -1,4 +1,4 @@
-"""CloudWatch: composite alarms, the events of alarms, and exact reads of metrics."""
+"""CloudWatch: alarms on several metrics and on alarms, the events of alarms, and exact reads of metrics."""
 
 # ruff: noqa: SLF001 - a patch reaches inside by definition
 
@@ -10,6 +10,8 @@ from typing import Any
 
 from drill.emulator.adaptations import launcher_patch
 from drill.emulator.patches import BAD_REQUEST, Emulated, module, wrap
+
+LISTING, SHOWING = "cloudwatch:DescribeAlarms", "cloudwatch:GetDashboard"
 
 
 @launcher_patch("cloudformation-composite-alarm")
@@ -39,6 +41,25 @@ def _composite_alarm() -> None:
     }
 
 
+@launcher_patch("cloudformation-alarm-of-metrics")
+def _alarm_of_metrics() -> None:
+    def with_metrics(original: Emulated) -> Emulated:
+        def record(name: str, properties: dict[str, Any]) -> dict[str, Any]:
+            metrics = properties.get("Metrics")
+            if not metrics:
+                single: dict[str, Any] = original(name, properties)
+                return single
+            rest = {key: value for key, value in properties.items() if key != "Metrics"}
+            alarm: dict[str, Any] = original(name, {**rest, "MetricName": "-", "Namespace": "-"})
+            for key in ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Period"):
+                alarm.pop(key)
+            return {**alarm, "Metrics": metrics}
+
+        return record
+
+    wrap(module("services.cloudformation.provisioners"), "_cw_metric_alarm_record", with_metrics)
+
+
 @launcher_patch("cloudwatch-alarm-evaluation")
 def _no_evaluation() -> None:
     module("services.cloudwatch")._evaluate_alarm = lambda _alarm: None
@@ -64,18 +85,24 @@ def _alarm_events() -> None:
 
 def _detail(alarm: dict[str, Any], old: str, new: str, reason: str) -> dict[str, Any]:
     """Write the detail of the event as CloudWatch does."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+    now = f"{datetime.now(UTC).isoformat(timespec='milliseconds').removesuffix('+00:00')}+0000"
     configuration: dict[str, Any] = {"description": alarm.get("AlarmDescription", "")}
     if "AlarmRule" in alarm:
         configuration["alarmRule"] = alarm["AlarmRule"]
     else:
-        configuration["metrics"] = [_metric(alarm)]
+        configuration["metrics"] = [_query(each) for each in alarm.get("Metrics", ())] or [_metric(alarm)]
     return {
         "alarmName": alarm["AlarmName"],
         "state": {"value": new, "reason": reason, "timestamp": now},
         "previousState": {"value": old, "timestamp": now},
         "configuration": configuration,
     }
+
+
+def _query(query: dict[str, Any]) -> dict[str, Any]:
+    """Spell one of several metrics of an alarm as in the event."""
+    named = {"id": query["Id"], "returnData": query.get("ReturnData", True)}
+    return named | ({"expression": query["Expression"]} if "Expression" in query else {})
 
 
 def _metric(alarm: dict[str, Any]) -> dict[str, Any]:
@@ -86,13 +113,33 @@ def _metric(alarm: dict[str, Any]) -> dict[str, Any]:
     return {"id": "m1", "metricStat": stat, "returnData": True}
 
 
+@launcher_patch("cloudwatch-resource-arn")
+def _resource_arn() -> None:
+    actions = module("core.iam_actions")
+
+    def as_aws(original: Emulated) -> Emulated:
+        def extract(service: str, method: str, path: str, headers: Emulated, body: bytes, *rest: Emulated) -> str:
+            if service == "monitoring":
+                query, region, account = rest
+                action = actions.extract_iam_action(service, method, path, headers, body, query)
+                if action == LISTING:
+                    return f"arn:aws:cloudwatch:{region}:{account}:alarm:*"
+                if action == SHOWING:
+                    return f"arn:aws:cloudwatch::{account}:dashboard/{_asked('DashboardName', body, query)}"
+            return str(original(service, method, path, headers, body, *rest))
+
+        return extract
+
+    wrap(actions, "extract_resource_arn", as_aws)
+
+
 @launcher_patch("cloudwatch-namespace-key")
 def _namespace_key() -> None:
     def with_namespace(original: Emulated) -> Emulated:
         def context(service: str, action: str, body: bytes, parameters: Emulated) -> dict[str, Any]:
             keys = dict(original(service, action, body, parameters))
             if action == "cloudwatch:PutMetricData":
-                keys["cloudwatch:namespace"] = _namespace(body, parameters)
+                keys["cloudwatch:namespace"] = _asked("Namespace", body, parameters)
             return keys
 
         return context
@@ -100,12 +147,12 @@ def _namespace_key() -> None:
     wrap(module("core.iam_actions"), "request_tag_context", with_namespace)
 
 
-def _namespace(body: bytes, parameters: Emulated) -> str:
-    """Read the namespace of a PutMetricData request in any of its three protocols."""
-    if parameters.get("Namespace"):
-        return str(parameters["Namespace"][0])
+def _asked(name: str, body: bytes, parameters: Emulated) -> str:
+    """Read a parameter of a request in any of CloudWatch's three protocols."""
+    if parameters.get(name):
+        return str(parameters[name][0])
     decode = json.loads if body.startswith(b"{") else importlib.import_module("cbor2").loads
-    return str(decode(body).get("Namespace", ""))
+    return str(decode(body).get(name, ""))
 
 
 class _Dimensions(dict[str, str]):

@@ -1,6 +1,8 @@
-"""EventBridge: events that only AWS itself may send, and buses of other regions."""
+"""EventBridge: events that only AWS itself may send, the rule a call is about, and buses of other regions."""
 
 # ruff: noqa: SLF001 - a patch reaches inside by definition
+
+import json
 
 from drill.emulator.adaptations import launcher_patch
 from drill.emulator.patches import Emulated, module, wrap
@@ -16,6 +18,21 @@ def _aws_source() -> None:
         return put
 
     wrap(module("services.eventbridge"), "_put_events", from_root)
+
+
+@launcher_patch("events-rule-arn")
+def _rule_arn() -> None:
+    def on_rule(original: Emulated) -> Emulated:
+        def extract(service: str, method: str, path: str, headers: Emulated, body: bytes, *rest: Emulated) -> str:
+            asked = json.loads(body or b"{}") if service == "events" else {}
+            if "Rule" not in asked:
+                return str(original(service, method, path, headers, body, *rest))
+            *_, region, account = rest
+            return f"arn:aws:events:{region}:{account}:rule/{asked['Rule']}"
+
+        return extract
+
+    wrap(module("core.iam_actions"), "extract_resource_arn", on_rule)
 
 
 @launcher_patch("events-cross-region-bus")
