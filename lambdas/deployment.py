@@ -9,7 +9,8 @@ from aws_lambda_powertools import Logger
 
 from lambdas.core.errors import RefusedError
 
-_MAX_REASON = 1000
+_ROOM = 2000
+"""Bytes for what is said: CloudFormation takes an answer of 4,096, of which the names it wants back may be half."""
 
 
 def is_custom_resource(event: object) -> bool:
@@ -45,10 +46,11 @@ def answer(event: dict[str, Any], act: Callable[[dict[str, Any]], Mapping[str, A
         "LogicalResourceId": event["LogicalResourceId"],
     }
     try:
-        response["Data"] = {key: value for key, value in act(event).items() if isinstance(value, str)}
+        found = {key: value for key, value in act(event).items() if isinstance(value, str)}
+        response["Data"] = {key: _cut(value, _ROOM // len(found)) for key, value in found.items()}
     except Exception as error:  # whatever it was, CloudFormation must hear of it or hang for an hour
         logger.exception("failed")
-        response |= {"Status": "FAILED", "Reason": f"{type(error).__name__}: {error}"[:_MAX_REASON]}
+        response |= {"Status": "FAILED", "Reason": _cut(f"{type(error).__name__}: {error}", _ROOM)}
     url = event["ResponseURL"]
     request = urllib.request.Request(  # noqa: S310 - the URL is CloudFormation's own
         url, data=json.dumps(response).encode(), method="PUT", headers={"Content-Type": ""}
@@ -56,3 +58,10 @@ def answer(event: dict[str, Any], act: Callable[[dict[str, Any]], Mapping[str, A
     with urllib.request.urlopen(request, timeout=10):  # noqa: S310
         pass
     return response
+
+
+def _cut(text: str, room: int) -> str:
+    """Return as much of a text as fits into so many bytes of JSON, in which a letter may take six, or twelve."""
+    while (size := len(json.dumps(text))) > room:
+        text = text[: len(text) * (room - len("...")) // size - 3] + "..."
+    return text

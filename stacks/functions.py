@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import CfnResource, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
@@ -14,6 +14,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from lambdas.core.errors import GuardrailError
 from stacks.acknowledged import AWS_OWNED_KEY, WILDCARDS, acknowledge, acknowledge_wildcards, skip
 from stacks.alarms import FunctionAlarms
 from stacks.grants import sid_of
@@ -21,6 +22,8 @@ from stacks.grants import sid_of
 _INLINE, _MANAGED = 9000, 5000
 """Characters to fill policies with. IAM takes 10,240 in the inline policies of a role and 6,144 in a managed one, both
 with the ARNs that are only known when the stack is deployed."""
+_ENVIRONMENT = 4096
+"""Characters a function's environment holds."""
 
 
 _WHY = {sid_of(on): why for on, why in WILDCARDS.items()}
@@ -38,6 +41,46 @@ def _packed(stack: Stack, statements: Sequence[iam.PolicyStatement]) -> list[lis
         packs[-1].append(each)
         room -= size
     return packs
+
+
+def check_environments(stack: Stack) -> None:
+    """Raise GuardrailError where Lambda would refuse the variables of a function, however long AWS makes its names.
+
+    It measures them as one JSON object, in which each quotation mark within the settings takes two characters.
+    """
+    everything = stack.node.find_all()
+    resources = {stack.resolve(each.logical_id): each for each in everything if isinstance(each, CfnResource)}
+    longest = {name: _longest(stack, name, each) for name, each in resources.items()}
+    for each in everything:
+        if not isinstance(each, GuardrailFunction):
+            continue
+        variables = stack.resolve(each.environment)
+        size = sum(len(f'"{name}":"",') + _length(value, longest) for name, value in variables.items())
+        if size > _ENVIRONMENT:
+            msg = (
+                f"guardrail.toml: exempt.principals, arming.listed, regions: {size} characters of settings, names and "
+                f"ARNs, a function's environment holds {_ENVIRONMENT}: shorten the lists with *"
+            )
+            raise GuardrailError(msg)
+
+
+def _longest(stack: Stack, logical_id: str, resource: CfnResource) -> int:
+    """Return how long what a reference to a resource stands for may be: a name given to it, or one made up."""
+    if isinstance(resource, lambda_.CfnFunction) and resource.function_name:
+        return len(resource.function_name)
+    return len(f"arn:aws:sns:ap-southeast-2:123456789012:{stack.stack_name}-{logical_id}-ABCDEFGHIJKL")
+
+
+def _length(value: object, longest: Mapping[str, int]) -> int:
+    match value:
+        case str(text):
+            return len(json.dumps(text)) - 2
+        case {"Fn::Join": ["", list(parts)]}:
+            return sum(_length(each, longest) for each in parts)
+        case {"Ref": str(name)} | {"Fn::GetAtt": [str(name), _]} if name in longest:
+            return longest[name]
+        case _:
+            return len("ap-southeast-2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +126,7 @@ class GuardrailFunction(Construct):
         release must not come again minutes later. What failed for good or grew too old is kept as undelivered.
         """
         super().__init__(scope, construct_id)
+        self.environment = dict(environment)
         log_group = logs.LogGroup(
             self, "Logs", retention=logs.RetentionDays.THREE_MONTHS, removal_policy=RemovalPolicy.DESTROY
         )

@@ -10,7 +10,6 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from lambdas.core.errors import GuardrailError
 from lambdas.handlers import (
     arm,
     crosscheck,
@@ -37,7 +36,7 @@ from stacks.canary import Canary
 from stacks.configuration import Configuration
 from stacks.dashboard import Dashboard
 from stacks.encryption import GuardrailKey
-from stacks.functions import Faults, GuardrailFunction, Retries
+from stacks.functions import Faults, GuardrailFunction, Retries, check_environments
 from stacks.grants import Reach
 from stacks.ledger import Ledger
 from stacks.notices import Notices
@@ -46,8 +45,6 @@ from stacks.test_events import TestEvents
 from stacks.triggers import AlarmRule, CallRules, Clock, Tripwires, tripwires
 from stacks.undelivered import Undelivered
 from stacks.watch import MustRun, SilenceRule, Watch
-
-_MAX_VARIABLE = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +118,7 @@ class GuardrailStack(Stack):
         if configuration.dashboard:
             # Last: it shows whatever functions and alarms there are.
             Dashboard(self, "Dashboard", settings=settings, status=by.status.function)
+        check_environments(self)
 
     def _reach_of(self, brake: Brake, ledger: Ledger, bill: Bill, notices: Notices, key: kms.IKey | None) -> Reach:
         settings = self._settings
@@ -377,14 +375,7 @@ class GuardrailStack(Stack):
         return targets.LambdaFunction(woken.function, dead_letter_queue=self._faults.undelivered)
 
     def _settings_text(self) -> str:
-        text = self._settings.to_json()
-        if len(text) > _MAX_VARIABLE:
-            msg = (
-                f"guardrail.toml: exempt.principals, regions: {len(text)} characters of settings, a function's "
-                f"environment holds {_MAX_VARIABLE}: shorten the lists with *"
-            )
-            raise GuardrailError(msg)
-        return text
+        return self._settings.to_json()
 
     def _function(
         self,

@@ -216,5 +216,5 @@ def test_the_mode_reaches_the_functions(shipped, varied):
 def test_settings_too_long_for_a_function_are_refused_with_what_to_do(shipped, tmp_path):
     many = replace(shipped.configuration.settings, regions=("us-east-1",) * 300)
     configuration = replace(shipped.configuration, settings=many)
-    with pytest.raises(GuardrailError, match=r"regions: \d+ characters of settings, .* holds 3000: shorten"):
+    with pytest.raises(GuardrailError, match=r"regions: \d+ characters of settings, .* holds 4096: shorten"):
         synthesized(configuration, tmp_path)
