@@ -108,6 +108,13 @@ class Result:
     """Why nothing was done."""
     untold: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Tell whether it is to be run again: something is not done, or nobody was mailed."""
+        report = self.report
+        failed = bool(self.untold) if report is None else report.enforced and not report.complete
+        return failed or "mail" in self.untold
+
     def complaint(self, links: Links) -> str:
         """Return in a line what an error tells of it: what failed, whom it does not reach, what to do by hand."""
         if self.report is None:
@@ -116,6 +123,7 @@ class Result:
         parts = [report.headline, in_short(report.failed)]
         parts += [f"Out of reach: {in_short(report.uncovered)}"] if report.uncovered else []
         parts += [f"It is tried again each minute. By hand: {links.by_hand}"] if not report.verified else []
+        parts += [f"Not told: {in_short(self.untold)}"] if self.untold else []
         return " ".join(each for each in parts if each)
 
     @property

@@ -1,6 +1,5 @@
 """Stops or steps down on the word of the meter or of the bill, and where so configured when the meter is silent."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,15 +9,14 @@ from aws_lambda_powertools.utilities.data_classes import SNSEvent
 from lambdas.aws.alarms import Alarms
 from lambdas.aws.budgets import Budget
 from lambdas.aws.dynamodb import LedgerTable
-from lambdas.core import anomaly
-from lambdas.core.alarm_events import is_state_change
+from lambdas.core import alarm_events, anomaly
 from lambdas.core.errors import RefusedError, UnfinishedError
 from lambdas.stopping import StopRequest, parse_meter_request
 from lambdas.uses import STOPPING
 from lambdas.wiring import Deadline, Wiring
 
-_BILL = (Budget.figures, LedgerTable.latest_decision, LedgerTable.may_tell)
-USES = (*STOPPING, LedgerTable.stopped_alone, LedgerTable.memory, Alarms.found, *_BILL)
+_LEDGER = (LedgerTable.stopped_alone, LedgerTable.memory, LedgerTable.latest_decision, LedgerTable.may_tell)
+USES = (*STOPPING, *_LEDGER, Alarms.found, Budget.figures)
 
 logger = Logger(service="stop")
 
@@ -37,10 +35,8 @@ def handler(event: object, context: Deadline) -> dict[str, Any]:
     result = wiring.stop(request, context, now)
     answer = result.answer(wiring.links)
     logger.warning("stop", answer=answer)
-    report = result.report
-    unfinished = bool(result.untold) if report is None else report.enforced and not report.complete
-    if unfinished or "mail" in result.untold:
-        raise UnfinishedError(json.dumps(answer))
+    if result.is_unfinished:
+        raise UnfinishedError(result.complaint(wiring.links))
     return answer
 
 
@@ -49,7 +45,7 @@ def _request(event: object, wiring: Wiring) -> StopRequest | None:
         return wiring.budget_request(_messages(event), datetime.now(UTC))
     if isinstance(event, dict) and event.get("source") == anomaly.SOURCE:
         return wiring.anomaly_request(event, datetime.now(UTC))
-    if is_state_change(event):
+    if alarm_events.is_state_change(event):
         return wiring.silence_request(event, datetime.now(UTC))
     return parse_meter_request(event)
 

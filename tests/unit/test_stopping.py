@@ -660,3 +660,13 @@ def test_a_stop_is_not_kept_on_while_a_release_is_unfinished(world: World, now: 
     world.ledger.want(Wanted(Level.RELEASED, now, done=False), now + timedelta(seconds=1))
     later = now + timedelta(minutes=1)
     assert world.stop(later, StopRequest(Level.STOP, "kept on", later, reassert=True)).report is None
+
+
+def test_a_complaint_says_in_a_line_what_failed_and_who_was_not_told(world: World, now: datetime):
+    world.post.down = True
+    result = world.stop(now)
+    assert result.is_unfinished
+    said = result.complaint(world.desk.links)
+    assert said.startswith("Bedrock is stopped.")
+    assert "Not told: mail: " in said
+    assert "\n" not in said
